@@ -1,0 +1,324 @@
+# Norma: build, tests and checks. `make help` lists the targets and variables.
+.DEFAULT_GOAL := all
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# -------------------------------------------------------------------------------------------- packages
+# Library and programs, tests, benchmarks. The list for the thread sanitizer is separate.
+PACKAGES := g++ make libopenblas-openmp-dev libcli11-dev nlohmann-json3-dev doctest-dev libbenchmark-dev
+TSAN_PACKAGES := clang libomp-dev libopenblas-serial-dev
+
+define install_packages
+@missing=""; \
+if ! command -v apt-get > /dev/null; then \
+  echo "deps: no apt-get here. Install: a C++20 compiler (g++ 12 or clang++ 14), GNU make, OpenBLAS built with"; \
+  echo "deps: OpenMP, CLI11, nlohmann-json, doctest and Google Benchmark; name the BLAS with BLAS_LIBS=... if"; \
+  echo "deps: -lopenblas is not the OpenMP build. (Debian names: $(1))"; exit 0; \
+fi; \
+for package in $(1); do \
+  dpkg-query -W -f '$${Status}' $$package 2> /dev/null | grep -q ' installed$$' || missing="$$missing $$package"; \
+done; \
+if [ -z "$$missing" ]; then echo "deps: all packages are installed"; exit 0; fi; \
+echo "deps: installing$$missing"; \
+as_root=""; [ "$$(id -u)" = 0 ] || as_root="sudo"; \
+[ -z "$$as_root" ] || command -v sudo > /dev/null || \
+{ echo "deps: run as root: apt-get install$$missing"; exit 1; }; \
+export DEBIAN_FRONTEND=noninteractive; \
+$$as_root apt-get install -y --no-install-recommends $$missing < /dev/null || \
+{ $$as_root apt-get update < /dev/null && \
+  $$as_root apt-get install -y --no-install-recommends $$missing < /dev/null; }
+endef
+
+.PHONY: deps deps-tsan
+deps:  ## install the packages that the build and the tests need (apt)
+	$(call install_packages,$(PACKAGES))
+deps-tsan:  ## install what `make SANITIZE=thread test` needs besides (apt)
+	$(call install_packages,$(TSAN_PACKAGES))
+
+deps_goals := $(filter deps deps-tsan,$(MAKECMDGOALS))
+other_goals := $(filter-out deps deps-tsan,$(MAKECMDGOALS))
+ifneq (,$(and $(deps_goals),$(other_goals)))
+# `make deps test`: the other goals run in a second make, which looks for libraries after they are installed.
+# Without -j it uses the cores there are, at most 8 (a compiler takes up to 1 GB).
+.PHONY: $(other_goals)
+$(firstword $(other_goals)): $(deps_goals)
+	+@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc | awk '{print ($$1 > 8) ? 8 : $$1}')) $(other_goals)
+$(wordlist 2,$(words $(other_goals)),$(other_goals)): $(firstword $(other_goals))
+	@:
+else
+
+# --------------------------------------------------------------------------------------- configuration
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+ARCH ?= native
+WERROR ?= -Werror
+DEBUG ?=
+SANITIZE ?=
+CUDA ?=
+TEST_ARGS ?=
+BENCH_ARGS ?=
+PYTHON ?= python3
+OUTSIDE_CASES ?= 30
+OUTSIDE_SEED ?=
+TRAIN_ARGS ?=
+USER_COMPILE_BUDGET ?= 2.0
+V ?=
+
+ifneq (,$(filter-out 0,$(CUDA)))
+  $(error CUDA backend is not part of this version)
+endif
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+sanitizers := $(subst $(comma),$(space),$(SANITIZE))
+ifneq (,$(filter-out address undefined thread leak,$(sanitizers)))
+  $(error SANITIZE must be address, undefined, thread, leak, or a list such as address,undefined; got $(SANITIZE))
+endif
+
+# GCC's OpenMP runtime is not instrumented, so races are searched with clang, its runtime and a serial BLAS
+# (two OpenMP runtimes must not meet in one process).
+ifeq ($(origin CXX),default)
+  CXX := $(if $(filter thread,$(sanitizers)),clang++,g++)
+endif
+clang := $(if $(filter thread,$(sanitizers)),,$(findstring clang,$(notdir $(CXX))))
+debug := $(filter-out 0,$(DEBUG))
+
+configuration := $(subst $(space),-,$(strip $(if $(clang),clang) $(if $(debug),debug) $(sanitizers)))
+BUILD := build$(if $(configuration),/$(configuration))
+BIN := $(BUILD)/bin
+LIBRARY := $(BUILD)/lib/libnorma.a
+
+# OpenBLAS: Debian keeps the OpenMP, pthread and serial builds side by side, and -lopenblas may mean any of
+# them. The pthread build would fight our OpenMP threads for the cores.
+blas_kind := $(if $(filter thread,$(sanitizers)),serial,openmp)
+multiarch := $(shell uname -m)-linux-gnu
+blas_file := $(wildcard /usr/lib/$(multiarch)/openblas-$(blas_kind)/libopenblas.so)
+BLAS_LIBS ?= $(if $(blas_file),$(blas_file) -Wl$(comma)-rpath$(comma)$(patsubst %/,%,$(dir $(blas_file))),-lopenblas)
+blas_headers := $(wildcard /usr/include/$(multiarch)/openblas-$(blas_kind) /usr/include/openblas)
+BLAS_INCLUDE ?= $(addprefix -isystem ,$(firstword $(blas_headers)))
+
+# ------------------------------------------------------------------------------------------------ flags
+# The one place where compiler flags are set. No -ffast-math: masks need infinities.
+WARNINGS := -Wall -Wextra -Wpedantic -Wconversion
+COMMON := -std=c++20 -fopenmp $(if $(ARCH),-march=$(ARCH)) -fno-math-errno -fno-trapping-math
+DEFINES := $(if $(debug),-DNORMA_DEBUG -D_GLIBCXX_ASSERTIONS)
+TEST_DEFINES := -DNORMA_SOURCE_DIR='"$(CURDIR)"'
+KERNEL_OPT := -O3
+LIBRARY_OPT := -O2
+TEST_OPT := -O1
+DOCS_OPT := -O0
+ifneq (,$(sanitizers))
+  # Instrumented code draws false warnings from GCC; the plain build is the one that must be free of them.
+  WERROR :=
+  COMMON += -g -fno-omit-frame-pointer -fsanitize=$(subst $(space),$(comma),$(sanitizers))
+  COMMON += $(if $(filter undefined,$(sanitizers)),-fno-sanitize-recover=all)
+  KERNEL_OPT := -O1
+  LIBRARY_OPT := -O1
+endif
+ifneq (,$(debug))
+  COMMON += -g
+  KERNEL_OPT := -O0
+  LIBRARY_OPT := -O0
+  TEST_OPT := -O0
+endif
+ALL_CXXFLAGS = $(COMMON) $(DEFINES) $(WARNINGS) $(WERROR) -I. $(BLAS_INCLUDE) $(CPPFLAGS) $(CXXFLAGS)
+ALL_LIBS = $(LIBRARY) $(BLAS_LIBS) -fopenmp $(LDFLAGS)
+# What a user's own compile line needs.
+PUBLIC_DEFINES := $(if $(debug),-DNORMA_DEBUG)
+
+run_environment := $(if $(sanitizers),ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+  TSAN_OPTIONS=ignore_noninstrumented_modules=1:allocator_may_return_null=1)
+
+# ---------------------------------------------------------------------------------------------- sources
+floors := $(wildcard core backends autograd nn models)
+find_cpp = $(if $(1),$(shell find $(1) -name '*.cpp' | LC_ALL=C sort))
+LIBRARY_SOURCES := $(filter-out models/programs/% backends/cuda/%,$(call find_cpp,$(floors)))
+PROGRAM_SOURCES := $(wildcard models/programs/*.cpp)
+TEST_SOURCES := $(filter-out $(addprefix tests/,bench/% fuzz/% user/% docs/%),$(call find_cpp,$(wildcard tests)))
+BENCH_SOURCES := $(wildcard tests/bench/*.cpp)
+DOC_PAGES := $(wildcard README.md docs/*.md)
+PUBLIC_HEADERS := $(if $(floors),$(shell find $(filter-out backends,$(floors)) -name '*.h' ! -path 'models/programs/*'))
+
+object = $(patsubst %.cpp,$(BUILD)/obj/%.o,$(1))
+PROGRAMS := $(patsubst models/programs/%.cpp,$(BIN)/%,$(PROGRAM_SOURCES))
+OBJECTS := $(call object,$(LIBRARY_SOURCES) $(PROGRAM_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES))
+
+.PHONY: all lib programs
+all: lib programs $(if $(TEST_SOURCES),$(BIN)/norma_tests) $(if $(BENCH_SOURCES),$(BIN)/norma_bench)  ## library, programs, tests, benchmarks
+lib: $(LIBRARY)  ## the library alone
+programs: $(PROGRAMS)  ## the programs in models/programs
+
+# ------------------------------------------------------------------------------------------------ rules
+ifeq ($(V),)
+  Q := @
+endif
+say = @printf '  %-5s %s\n' $(1) $(2)
+
+# Two stamps: everything is compiled anew when compiler, processor or flags change, and linked anew when a
+# source file appears or goes.
+.PHONY: FORCE
+FORCE:
+update = if printf '%s\n' "$$text" | cmp -s - $@; then :; else printf '%s\n' "$$text" > $@; fi
+$(BUILD)/flags.txt: FORCE
+	@mkdir -p $(@D); text='$(subst ','\'',$(ALL_CXXFLAGS) $(KERNEL_OPT) $(LIBRARY_OPT) $(TEST_OPT) $(ALL_LIBS))'; \
+	text="$$text $$($(CXX) --version | head -n 1) $$(grep -m 1 'model name' /proc/cpuinfo 2> /dev/null)"; $(update)
+$(BUILD)/sources.txt: FORCE
+	@mkdir -p $(@D); text='$(sort $(LIBRARY_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) $(DOC_PAGES))'; $(update)
+
+OPT := $(LIBRARY_OPT)
+$(BUILD)/obj/backends/%.o: OPT := $(KERNEL_OPT)
+$(BUILD)/obj/tests/%.o: OPT := $(TEST_OPT)
+$(BUILD)/obj/tests/%.o: EXTRA_DEFINES := $(TEST_DEFINES)
+$(BUILD)/obj/tests/bench/%.o: OPT := $(LIBRARY_OPT)
+$(BUILD)/obj/models/programs/%.o: OPT := $(TEST_OPT)
+
+$(BUILD)/obj/%.o: %.cpp $(BUILD)/flags.txt
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(ALL_CXXFLAGS) $(EXTRA_DEFINES) $(OPT) -MMD -MP -c $< -o $@
+
+$(LIBRARY): $(call object,$(LIBRARY_SOURCES)) $(BUILD)/sources.txt
+	@mkdir -p $(@D)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+define link
+@mkdir -p $(@D)
+$(call say,LINK,$@)
+$(Q)$(CXX) $(COMMON) $(filter %.o,$^) $(1) $(ALL_LIBS) -o $@
+endef
+$(PROGRAMS): $(BIN)/%: $(BUILD)/obj/models/programs/%.o $(LIBRARY)
+	$(call link)
+$(BIN)/norma_tests: $(call object,$(TEST_SOURCES)) $(LIBRARY) $(BUILD)/sources.txt
+	$(call link)
+$(BIN)/norma_bench: $(call object,$(BENCH_SOURCES)) $(LIBRARY) $(BUILD)/sources.txt
+	$(call link,-lbenchmark_main -lbenchmark)
+
+-include $(OBJECTS:.o=.d)
+
+# ------------------------------------------------------------------------------------- running, testing
+.PHONY: train test bench docs-test
+train: $(BIN)/train_gpt  ## train the GPT of models/ with its default settings (TRAIN_ARGS=...)
+	$(run_environment) $< $(TRAIN_ARGS)
+
+test: floors docs-test $(PROGRAMS) $(BIN)/norma_tests  ## floors, docs and the whole test suite (TEST_ARGS=...)
+	$(run_environment) $(BIN)/norma_tests $(TEST_ARGS)
+
+bench: $(BIN)/norma_bench  ## run the benchmarks (BENCH_ARGS=...)
+	$< $(BENCH_ARGS)
+
+# Norma against PyTorch on fresh random cases; the suite itself compares with the cases checked in.
+.PHONY: outside outside-fixture
+outside_fixture := $(BUILD)/outside.safetensors
+make_fixtures := tests/outside/make_fixtures.py
+find_torch = found=""; for python in $(PYTHON) /usr/bin/python3; do \
+    ! $$python -c 'import numpy, torch' 2> /dev/null || { found=$$python; break; }; \
+  done; \
+  [ -n "$$found" ] || { echo "$@: skipped, no Python with torch and numpy (Debian: python3-torch; PYTHON=...)"; exit 0; }
+outside: $(BIN)/norma_tests  ## compare with PyTorch on random cases (OUTSIDE_CASES=30 of each op, OUTSIDE_SEED=..., PYTHON=...)
+	@$(find_torch); seed=$(OUTSIDE_SEED); \
+	$$found $(make_fixtures) --cases $(OUTSIDE_CASES) --large 0.1 --seed $${seed:-$$(date +%s)} --out $(outside_fixture) && \
+	NORMA_OUTSIDE_FIXTURE=$(outside_fixture) $(BIN)/norma_tests -tc='outside:*'
+outside-fixture:  ## draw anew the cases that are checked in
+	@$(find_torch); $$found $(make_fixtures)
+
+# Code blocks of the pages: tests/docs/extract.sh writes the programs and the two lists included here.
+ifneq (,$(filter test docs-test,$(MAKECMDGOALS)))
+$(BUILD)/docs/blocks.mk: tests/docs/extract.sh $(DOC_PAGES) $(BUILD)/sources.txt
+	@mkdir -p $(@D)
+	@sh tests/docs/extract.sh $(@D) $(DOC_PAGES) > $@.new && mv $@.new $@
+include $(BUILD)/docs/blocks.mk
+endif
+
+doc_flags = $(ALL_CXXFLAGS) $(DOCS_OPT) -Wno-unused-variable -Wno-unused-but-set-variable -Wno-unused-function
+docs-test: $(patsubst %,$(BUILD)/docs/%.ran,$(DOC_PROGRAMS)) $(patsubst %,$(BUILD)/docs/%.checked,$(DOC_DECLARATIONS))
+	@echo "docs: $(words $(DOC_PROGRAMS)) programs built and run, $(words $(DOC_DECLARATIONS)) declarations compiled"
+
+$(BUILD)/docs/%.ran: $(BUILD)/docs/%.cpp $(LIBRARY)
+	$(call say,DOCS,$*)
+	$(Q)$(CXX) $(doc_flags) $< $(ALL_LIBS) -o $(BUILD)/docs/$*
+	@mkdir -p $(BUILD)/docs/run/$*
+	@(cd $(BUILD)/docs/run/$* && $(run_environment) timeout 120 $(CURDIR)/$(BUILD)/docs/$* > output.txt 2>&1) || \
+	  { cat $(BUILD)/docs/run/$*/output.txt; echo "docs: $* failed (its page is named in $<)"; exit 1; }
+	@touch $@
+$(BUILD)/docs/%.checked: $(BUILD)/docs/%.cpp $(LIBRARY)
+	$(call say,DOCS,$*)
+	$(Q)$(CXX) $(doc_flags) -fsyntax-only $<
+	@touch $@
+
+# --------------------------------------------------------------------------------------------- checks
+.PHONY: floors umbrella format format-check size user-compile-time
+floors:  ## check that no floor includes a floor above it
+	@sh tests/floors.sh
+umbrella:  ## write nn/norma.h, which includes every public header
+	@mkdir -p $(BUILD); sh tests/floors.sh --umbrella > $(BUILD)/norma.h && mv $(BUILD)/norma.h nn/norma.h
+
+FORMATTED = $$(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh')
+format:  ## clang-format every tracked source
+	clang-format -i $(FORMATTED)
+format-check:  ## fail when a tracked source is not formatted
+	@clang-format --dry-run -Werror $(FORMATTED) && echo "format: in order"
+
+size:  ## lines per floor, and files above 400 lines
+	@for floor in core autograd nn backends models tests docs; do \
+	  [ ! -d $$floor ] || find $$floor -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.md' \) \
+	    -exec cat {} + | awk -v floor=$$floor 'END { printf "%-9s %6d lines\n", floor, NR }'; \
+	done; \
+	find $(floors) $(wildcard tests) -name '*.[hc]*' -exec wc -l {} + | awk '$$1 > 400 && $$2 != "total" { print "above 400: " $$2 " (" $$1 ")" }'
+
+user_program := tests/user/training_loop.cpp
+# A compiler cache would be timed otherwise.
+user_binary := $(BUILD)/user/training_loop
+user-compile-time: $(LIBRARY)  ## time the compilation of a user's training loop; fails above USER_COMPILE_BUDGET seconds
+	@mkdir -p $(dir $(user_binary)); best=999999; \
+	for attempt in 1 2 3; do \
+	  start=$$(date +%s%N); CCACHE_DISABLE=1 $(CXX) -std=c++20 -O1 $(PUBLIC_DEFINES) -I. -c $(user_program) -o $(user_binary).o || exit 1; \
+	  elapsed=$$(( ($$(date +%s%N) - start) / 1000000 )); [ $$elapsed -ge $$best ] || best=$$elapsed; \
+	done; \
+	$(CXX) $(COMMON) $(user_binary).o $(ALL_LIBS) -o $(user_binary) && $(user_binary) || exit 1; \
+	awk -v lines=$$(wc -l < $(user_program)) -v best=$$best -v bytes=$$(wc -c < $(user_binary)) -v budget=$(USER_COMPILE_BUDGET) \
+	  'BEGIN { printf "user-compile-time: %d lines, %.2f s (budget %.1f s), binary %d bytes\n", lines, best / 1000, budget, bytes; \
+	  exit best / 1000 > budget }'
+
+# -------------------------------------------------------------------------------------------- installing
+.PHONY: install flags clean help
+destination := $(DESTDIR)$(abspath $(PREFIX))
+USER_LIBS = $(BLAS_LIBS) -fopenmp
+install: $(LIBRARY)  ## headers, library, pkg-config and CMake files under PREFIX (default /usr/local)
+	@mkdir -p $(destination)/lib/pkgconfig $(destination)/lib/cmake/norma
+	@for header in $(sort $(PUBLIC_HEADERS)); do \
+	  install -D -m 644 $$header $(destination)/include/norma/$$header || exit 1; \
+	done
+	@[ ! -f nn/norma.h ] || install -m 644 nn/norma.h $(destination)/include/norma/norma.h
+	@install -m 644 $(LIBRARY) $(destination)/lib/libnorma.a
+	@printf '%s\n' 'prefix=$(abspath $(PREFIX))' 'includedir=$${prefix}/include' 'libdir=$${prefix}/lib' '' \
+	  'Name: norma' 'Description: Tensors, reverse-mode automatic differentiation and normalization layers' \
+	  'Version: $(VERSION)' 'Cflags: -I$${includedir}/norma -I$${includedir} $(PUBLIC_DEFINES)' \
+	  'Libs: -L$${libdir} -lnorma $(USER_LIBS)' > $(destination)/lib/pkgconfig/norma.pc
+	@printf '%s\n' 'get_filename_component(norma_prefix "$${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)' \
+	  'if(NOT TARGET norma::norma)' '  add_library(norma::norma STATIC IMPORTED)' \
+	  '  set_target_properties(norma::norma PROPERTIES' '    IMPORTED_LOCATION "$${norma_prefix}/lib/libnorma.a"' \
+	  '    INTERFACE_INCLUDE_DIRECTORIES "$${norma_prefix}/include/norma;$${norma_prefix}/include"' \
+	  '    INTERFACE_COMPILE_DEFINITIONS "$(patsubst -D%,%,$(PUBLIC_DEFINES))"' \
+	  '    INTERFACE_COMPILE_FEATURES cxx_std_20' '    INTERFACE_LINK_LIBRARIES "$(subst $(space),;,$(strip $(USER_LIBS)))")' \
+	  'endif()' > $(destination)/lib/cmake/norma/normaConfig.cmake
+	@printf '%s\n' 'set(PACKAGE_VERSION "$(VERSION)")' \
+	  'if(PACKAGE_FIND_VERSION VERSION_LESS_EQUAL PACKAGE_VERSION)' '  set(PACKAGE_VERSION_COMPATIBLE TRUE)' 'endif()' \
+	  'if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)' '  set(PACKAGE_VERSION_EXACT TRUE)' 'endif()' \
+	  > $(destination)/lib/cmake/norma/normaConfigVersion.cmake
+	@echo "installed under $(destination)"
+
+flags:  ## print what a compile line needs: g++ program.cpp $(make -s flags)
+	@echo '-std=c++20 $(PUBLIC_DEFINES) -I$(CURDIR) $(CURDIR)/$(LIBRARY) $(USER_LIBS)'
+
+clean:  ## remove every build
+	rm -rf build
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+	@echo "Variables: DEBUG=1, SANITIZE=address|undefined|address,undefined|thread|leak, CXX=clang++, ARCH=native,"
+	@echo "  BLAS_LIBS=..., PREFIX=..., TEST_ARGS=..., TRAIN_ARGS=..., BENCH_ARGS=..., WERROR=, V=1 (show commands)"
+
+endif
