@@ -1,0 +1,201 @@
+// Size classes: multiples of 512 bytes up to 1 MiB, of 2 MiB above. Free blocks of up to 64 KiB lie in one
+// list per class; larger ones in a multimap by size, of which the smallest that fits is taken, if it is less
+// than twice the size asked for. Blocks are never split or merged.
+#include "core/allocator.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "core/backend.h"
+#include "core/check.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#  define NORMA_ASAN 1
+#elif defined(__has_feature)
+#  if __has_feature(address_sanitizer)
+#    define NORMA_ASAN 1
+#  endif
+#endif
+#ifdef NORMA_ASAN
+#  include <sanitizer/asan_interface.h>
+#endif
+
+namespace norma {
+namespace {
+
+constexpr std::int64_t small_step = 512, small_limit = 64 << 10;
+constexpr std::int64_t large_from = 1 << 20, large_step = 2 << 20;
+
+std::int64_t round_up(std::int64_t bytes) {
+  const std::int64_t step = bytes <= large_from ? small_step : large_step;
+  return (bytes + step - 1) / step * step;
+}
+
+// Under AddressSanitizer, memory that no array owns may not be touched: cached blocks, and a block's slack.
+void forbid([[maybe_unused]] void* data, [[maybe_unused]] std::int64_t bytes,
+            [[maybe_unused]] std::int64_t allowed, [[maybe_unused]] Device device) {
+#ifdef NORMA_ASAN
+  if (!is_host(device)) return;
+  ASAN_UNPOISON_MEMORY_REGION(data, static_cast<std::size_t>(bytes));
+  ASAN_POISON_MEMORY_REGION(static_cast<char*>(data) + allowed, static_cast<std::size_t>(bytes - allowed));
+#endif
+}
+
+class Allocator {
+ public:
+  explicit Allocator(Device device) : device_(device) {}
+
+  // bytes > 0. block_bytes is the size of the block given, which release needs.
+  void* allocate(std::int64_t bytes, std::int64_t& block_bytes) {
+    const std::lock_guard lock(mutex_);
+    if (bytes > std::numeric_limits<std::int64_t>::max() - large_step) throw_out_of_memory(bytes);
+    block_bytes = round_up(bytes);
+    void* data = take_cached(block_bytes);
+    if (data == nullptr) data = ask_system(bytes, block_bytes);
+    stats_.live_bytes += block_bytes;
+    stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
+    ++stats_.live_blocks;
+    forbid(data, block_bytes, bytes, device_);
+    return data;
+  }
+
+  void release(void* data, std::int64_t block_bytes) noexcept {
+    const std::lock_guard lock(mutex_);
+    stats_.live_bytes -= block_bytes;
+    --stats_.live_blocks;
+    try {
+      if (block_bytes <= small_limit) {
+        small_[small_index(block_bytes)].push_back(data);
+      } else {
+        large_.emplace(block_bytes, data);
+      }
+    } catch (const std::bad_alloc&) {  // no room for a list entry
+      return_to_system(data, block_bytes);
+      return;
+    }
+    stats_.cached_bytes += block_bytes;
+    forbid(data, block_bytes, 0, device_);
+  }
+
+  void drop_cached() {
+    const std::lock_guard lock(mutex_);
+    drop();
+  }
+
+  MemoryStats stats() {
+    const std::lock_guard lock(mutex_);
+    return stats_;
+  }
+
+  void reset_peak() {
+    const std::lock_guard lock(mutex_);
+    stats_.peak_bytes = stats_.live_bytes;
+  }
+
+  void set_cap(std::int64_t bytes) {
+    NORMA_CHECK(bytes >= 0, "set_memory_cap: needs bytes >= 0 (0: no cap), got ", bytes);
+    const std::lock_guard lock(mutex_);
+    cap_ = bytes;
+  }
+
+ private:
+  static std::size_t small_index(std::int64_t block_bytes) {
+    return static_cast<std::size_t>(block_bytes / small_step - 1);
+  }
+
+  // A free block of at least block_bytes, which is set to its size; nullptr when there is none.
+  void* take_cached(std::int64_t& block_bytes) {
+    void* data = nullptr;
+    if (block_bytes <= small_limit) {
+      auto& blocks = small_[small_index(block_bytes)];
+      if (blocks.empty()) return nullptr;
+      data = blocks.back();
+      blocks.pop_back();
+    } else {
+      const auto fit = large_.lower_bound(block_bytes);
+      if (fit == large_.end() || fit->first - block_bytes >= block_bytes) return nullptr;
+      block_bytes = fit->first;
+      data = fit->second;
+      large_.erase(fit);
+    }
+    stats_.cached_bytes -= block_bytes;
+    return data;
+  }
+
+  void* ask_system(std::int64_t bytes, std::int64_t block_bytes) {
+    if (exceeds_cap(block_bytes)) drop();
+    if (exceeds_cap(block_bytes)) throw_out_of_memory(bytes);
+    void* data = backend(device_).allocate(block_bytes);
+    if (data == nullptr && stats_.cached_bytes > 0) {
+      drop();
+      data = backend(device_).allocate(block_bytes);
+    }
+    if (data == nullptr) throw_out_of_memory(bytes);
+    ++stats_.system_allocations;
+    return data;
+  }
+
+  bool exceeds_cap(std::int64_t block_bytes) const {
+    return cap_ > 0 && block_bytes > cap_ - stats_.live_bytes - stats_.cached_bytes;
+  }
+
+  void drop() {
+    for (std::size_t i = 0; i < small_.size(); ++i) {
+      for (void* data : small_[i]) return_to_system(data, static_cast<std::int64_t>(i + 1) * small_step);
+      small_[i].clear();
+    }
+    for (const auto& [bytes, data] : large_) return_to_system(data, bytes);
+    large_.clear();
+    stats_.cached_bytes = 0;
+  }
+
+  void return_to_system(void* data, std::int64_t block_bytes) {
+    forbid(data, block_bytes, block_bytes, device_);
+    backend(device_).release(data, block_bytes);
+  }
+
+  [[noreturn]] void throw_out_of_memory(std::int64_t bytes) const {
+    throw OutOfMemory(detail::concat("out of memory on ", device_, ": asked for ", bytes, " bytes with ",
+                                     stats_.live_bytes, " in use",
+                                     cap_ > 0 ? detail::concat(" and a cap of ", cap_) : std::string()));
+  }
+
+  const Device device_;
+  std::mutex mutex_;
+  std::array<std::vector<void*>, small_limit / small_step> small_;
+  std::multimap<std::int64_t, void*> large_;
+  MemoryStats stats_;
+  std::int64_t cap_ = 0;
+};
+
+// Never destroyed: arrays may be freed by destructors that run after main.
+Allocator& allocator(Device device) {
+  static Allocator* const allocators[device_count] = {new Allocator(cpu), new Allocator(cuda),
+                                                      new Allocator(reference)};
+  const auto index = static_cast<std::size_t>(device);
+  NORMA_CHECK(index < device_count, "allocator: unknown device number ", index);
+  return *allocators[index];
+}
+
+}  // namespace
+
+MemoryStats memory_stats(Device device) { return allocator(device).stats(); }
+void reset_peak_memory(Device device) { allocator(device).reset_peak(); }
+void release_cached_memory(Device device) { allocator(device).drop_cached(); }
+void set_memory_cap(Device device, std::int64_t bytes) { allocator(device).set_cap(bytes); }
+
+Storage::Storage(std::int64_t bytes, Device device) : bytes_(bytes), device_(device) {
+  NORMA_CHECK(bytes >= 0, "storage: needs bytes >= 0, got ", bytes);
+  if (bytes > 0) data_ = allocator(device).allocate(bytes, block_bytes_);
+}
+
+Storage::~Storage() {
+  if (data_ != nullptr) allocator(device_).release(data_, block_bytes_);
+}
+
+}  // namespace norma

@@ -1,0 +1,205 @@
+// Backend: the kernels of one device. Kernels fill the views they are given and know nothing else: no shapes
+// are inferred, nothing is allocated, no history is kept. Required kernels are pure virtual. Fused kernels
+// are optional: `false` means "no such kernel here", and the definition of the op runs instead.
+//
+// Unless said otherwise: outputs do not overlap inputs (they may be the same view in elementwise kernels);
+// all views of a call have the same floating dtype; the required kernels take arbitrary strides (random: a
+// contiguous view), the fused ones get contiguous views. A view of rank 0 without data is an absent optional
+// argument. Saved statistics (mean, rstd, lse) are always f64: a mean rounded to f32 would cost f32 rows with a
+// large mean their digits.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "core/device.h"
+#include "core/random.h"
+#include "core/view.h"
+
+namespace norma {
+
+/// y = op(x). a and b are the parameters of the ops that have any.
+enum class Unary : std::uint8_t {
+  neg,
+  exp,
+  log,
+  sqrt,
+  rsqrt,
+  tanh,
+  erf,
+  abs,
+  sign,
+  sin,
+  cos,
+  floor,
+  reciprocal,
+  sigmoid,
+  expm1,
+  log1p,
+  relu,         // x > 0 ? x : 0; NaN stays NaN
+  affine,       // a * x + b
+  power,        // x ^ a
+  clamp,        // min(max(x, a), b)
+  logical_not,  // boolean -> boolean
+  is_nan,
+  is_finite,  // floating -> boolean
+};
+
+/// y = op(a, b). Comparisons write boolean; the logical ones read and write boolean.
+enum class Binary : std::uint8_t {
+  add,
+  sub,
+  mul,
+  div,
+  power,
+  maximum,
+  minimum,
+  equal,
+  not_equal,
+  less,
+  less_equal,
+  greater,
+  greater_equal,
+  logical_and,
+  logical_or,
+};
+
+enum class Reduce : std::uint8_t { sum, max, min, any, all };  // any and all: boolean
+enum class ArgReduce : std::uint8_t { argmax, argmin };        // first index among equals; NaN wins
+
+/// Distributions of random fills, with parameters a and b.
+enum class Random : std::uint8_t {
+  uniform,           // [a, b)
+  normal,            // mean a, standard deviation b
+  truncated_normal,  // standard normal cut to [a, b], by inversion
+  bernoulli,         // 1 with probability a, else 0 (any dtype)
+};
+
+/// Attention of `heads` query heads over `kv_heads` key heads (heads a multiple of kv_heads):
+/// q [batch, heads, q_length, d], k [batch, kv_heads, k_length, d], v [batch, kv_heads, k_length, d_v].
+struct AttentionOptions {
+  double scale = 1;     // scores = scale * q k^T
+  double cap = 0;       // > 0: scores = cap * tanh(scores / cap), before the mask
+  bool causal = false;  // query i sees keys 0 .. i + k_length - q_length (aligned at the end)
+};
+
+/// One AdamW or Adam update, equations of Loshchilov & Hutter (arXiv:1711.05101).
+struct AdamOptions {
+  double lr, beta1, beta2, eps, weight_decay;
+  double correction1, correction2;  // 1 - beta^step
+  bool decoupled;  // true: AdamW, decay multiplies the weights; false: decay is added to the gradient
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Memory. allocate returns nullptr when there is none; the pointers are aligned to 64 bytes.
+  virtual void* allocate(std::int64_t bytes) = 0;
+  virtual void release(void* data, std::int64_t bytes) = 0;
+  /// Bytes between this device and the host, in either direction; `host` is the host side.
+  virtual void upload(void* device_data, const void* host, std::int64_t bytes) = 0;
+  virtual void download(void* host, const void* device_data, std::int64_t bytes) = 0;
+  /// Waits until all work given to the device is done.
+  virtual void synchronize() {}
+
+  // Required kernels.
+  /// y = x, converting the dtype. float -> i64 truncates; anything -> boolean is x != 0.
+  virtual void copy(View y, View x) = 0;
+  /// y = value; integral is used for i64, so that all 64 bits arrive.
+  virtual void fill(View y, double value, std::int64_t integral) = 0;
+  virtual void unary(Unary op, View y, View x, double a, double b) = 0;
+  /// All three views have y's shape (broadcast operands have strides of zero).
+  virtual void binary(Binary op, View y, View a, View b) = 0;
+  /// y = op(x, s), or op(s, x) with scalar_first. For i64 views s is rounded to an integer.
+  virtual void binary_scalar(Binary op, View y, View x, double s, bool scalar_first) = 0;
+  /// y = condition ? a : b
+  virtual void where(View y, View condition, View a, View b) = 0;
+  /// y has x's rank; its axes of extent 1 where x has more are reduced. An empty sum is 0; an empty max is
+  /// -inf. f32 sums accumulate in blocks, in f64 between blocks. NaN wins in max and min.
+  virtual void reduce(Reduce op, View y, View x) = 0;
+  /// indices (i64) has x's shape with extent 1 at `axis`, where x has at least 1.
+  virtual void arg_reduce(ArgReduce op, View indices, View x, int axis) = 0;
+  /// y = inclusive running sum along an axis, from the end if `reverse`.
+  virtual void cumsum(View y, View x, int axis, bool reverse) = 0;
+  /// c = alpha * a b + beta * c. a [.., m, k], b [.., k, n], c [.., m, n], all of one rank >= 2, batch axes
+  /// equal (strides of zero allowed in a and b). k = 0 gives beta * c. beta = 0 never reads c.
+  virtual void matmul(View c, View a, View b, double alpha, double beta) = 0;
+  /// y[i][j][k] = x[i][index[i][j][k]][k] (axis 1 shown). y and index have one shape; x has it too except at
+  /// axis, where indices lie in [0, x.shape[axis]): checked here, throwing with value, position and range.
+  virtual void gather(View y, View x, View index, int axis, const char* op) = 0;
+  /// y[i][index[i][j][k]][k] += x[i][j][k]: the adjoint of gather; equal indices are added in index order.
+  virtual void scatter_add(View y, View x, View index, int axis, const char* op) = 0;
+  /// Element i (row-major) of the contiguous view y is drawn from counter block key.offset + i.
+  virtual void random(Random distribution, View y, RandomKey key, double a, double b) = 0;
+
+  // Fused kernels, each optional. x, y, dx and dy are [rows, d], weight and bias [d]; statistics are f64, [rows].
+  virtual bool softmax(View /*y*/, View /*x*/, bool /*log*/) { return false; }
+  /// dx from y (softmax: y * (dy - sum(y dy)); log: dy - exp(y) * sum(dy)).
+  virtual bool softmax_backward(View /*dx*/, View /*y*/, View /*dy*/, bool /*log*/) { return false; }
+  virtual bool layer_norm(View /*y*/, View /*mean*/, View /*rstd*/, View /*x*/, View /*weight*/,
+                          View /*bias*/, double /*eps*/) {
+    return false;
+  }
+  /// Any of dx, dweight, dbias may be absent.
+  virtual bool layer_norm_backward(View /*dx*/, View /*dweight*/, View /*dbias*/, View /*dy*/, View /*x*/,
+                                   View /*mean*/, View /*rstd*/, View /*weight*/) {
+    return false;
+  }
+  /// inside: rstd = 1 / sqrt(mean(x^2) + eps); outside: rstd = 1 / (sqrt(mean(x^2)) + eps).
+  virtual bool rms_norm(View /*y*/, View /*rstd*/, View /*x*/, View /*weight*/, double /*eps*/,
+                        bool /*inside*/) {
+    return false;
+  }
+  virtual bool rms_norm_backward(View /*dx*/, View /*dweight*/, View /*dy*/, View /*x*/, View /*rstd*/,
+                                 View /*weight*/, double /*eps*/, bool /*inside*/) {
+    return false;
+  }
+  /// losses[r] = logsumexp(logits[r]) - (1 - s) logits[r][target] - s mean(logits[r]), 0 where target ==
+  /// ignore. Targets outside [0, classes) other than ignore throw with value and position. lse: [rows].
+  virtual bool cross_entropy(View /*losses*/, View /*lse*/, View /*logits*/, View /*targets*/,
+                             std::int64_t /*ignore_index*/, double /*smoothing*/) {
+    return false;
+  }
+  virtual bool cross_entropy_backward(View /*dlogits*/, View /*dlosses*/, View /*lse*/, View /*logits*/,
+                                      View /*targets*/, std::int64_t /*ignore_index*/, double /*smoothing*/) {
+    return false;
+  }
+  virtual bool gelu(View /*y*/, View /*x*/, bool /*tanh_form*/) { return false; }
+  virtual bool gelu_backward(View /*dx*/, View /*x*/, View /*dy*/, bool /*tanh_form*/) { return false; }
+  virtual bool silu(View /*y*/, View /*x*/) { return false; }
+  virtual bool silu_backward(View /*dx*/, View /*x*/, View /*dy*/) { return false; }
+  /// mask: absent, boolean (true = may attend) or floating (added), expanded to [batch, heads, q_length,
+  /// k_length]. lse [batch, heads, q_length] is kept for the backward pass. Rows that see no key are 0.
+  virtual bool attention(View /*y*/, View /*lse*/, View /*q*/, View /*k*/, View /*v*/, View /*mask*/,
+                         const AttentionOptions&) {
+    return false;
+  }
+  virtual bool attention_backward(View /*dq*/, View /*dk*/, View /*dv*/, View /*dy*/, View /*y*/,
+                                  View /*lse*/, View /*q*/, View /*k*/, View /*v*/, View /*mask*/,
+                                  const AttentionOptions&) {
+    return false;
+  }
+  /// y = x * mask / (1 - p), the mask drawn as Random::bernoulli(1 - p) under key.
+  virtual bool dropout(View /*y*/, View /*x*/, RandomKey /*key*/, double /*p*/) { return false; }
+  /// y[r] = table[index[r]]; y [rows, d], table [entries, d], index i64 [rows], checked as in gather.
+  virtual bool embedding(View /*y*/, View /*table*/, View /*index*/) { return false; }
+  /// dtable (zeroed by the caller) [index[r]] += dy[r], equal indices in order of r.
+  virtual bool embedding_backward(View /*dtable*/, View /*dy*/, View /*index*/) { return false; }
+  /// Sum of squares of all elements of all views, in f64. Contiguous views.
+  virtual bool sum_of_squares(std::span<const View> /*xs*/, double& /*result*/) { return false; }
+  /// In place on contiguous weight, first and second moment.
+  virtual bool adam(View /*weight*/, View /*gradient*/, View /*m*/, View /*v*/, const AdamOptions&) {
+    return false;
+  }
+};
+
+/// The backend of a device; throws Error for cuda in a build without it.
+Backend& backend(Device device);
+
+// Makers, found by the linker. make_cuda_backend returns nullptr in a build without CUDA.
+Backend* make_cpu_backend();
+Backend* make_cuda_backend();
+Backend* make_reference_backend();
+
+}  // namespace norma

@@ -1,0 +1,98 @@
+// The only parallel region of the library. Exceptions must not leave it (that would end the process), so each
+// block's is caught inside.
+#include "core/parallel.h"
+
+#include <omp.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <limits>
+
+#include "core/check.h"
+
+namespace norma {
+namespace {
+
+constexpr int most_threads = 1024;
+
+std::atomic<bool> forked{false};
+
+// Made at first use, so that a process which forks before it uses the library keeps its threads.
+std::atomic<int>& thread_count() {
+  static std::atomic<int> count = [] {
+    pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
+    return std::clamp(omp_get_max_threads(), 1, most_threads);
+  }();
+  return count;
+}
+
+// Keeps the exception of the lowest block. Blocks below it always run, so which one is rethrown does not
+// depend on threads.
+class FirstException {
+ public:
+  bool skips(std::int64_t index) const { return index > lowest_.load(std::memory_order_relaxed); }
+
+  void take(std::int64_t index) {
+#pragma omp critical(norma_first_exception)
+    if (index < lowest_.load(std::memory_order_relaxed)) {
+      lowest_.store(index, std::memory_order_relaxed);
+      exception_ = std::current_exception();
+    }
+  }
+
+  void rethrow() const {
+    if (exception_) std::rethrow_exception(exception_);
+  }
+
+ private:
+  std::atomic<std::int64_t> lowest_{std::numeric_limits<std::int64_t>::max()};
+  std::exception_ptr exception_;
+};
+
+}  // namespace
+
+void set_num_threads(int threads) {
+  NORMA_CHECK(threads >= 1 && threads <= most_threads, "set_num_threads: needs 1 to ", most_threads, ", got ",
+              threads);
+  thread_count().store(threads, std::memory_order_relaxed);
+}
+
+int num_threads() {
+  const int threads = thread_count().load(std::memory_order_relaxed);
+  return detail::after_fork() ? 1 : threads;
+}
+
+namespace detail {
+
+bool after_fork() { return forked.load(std::memory_order_relaxed); }
+
+void parallel_blocks(std::int64_t n, std::int64_t block, BlockBody body, void* context) {
+  NORMA_ASSERT(block > 0);
+  if (n <= 0) return;
+  const std::int64_t blocks = (n - 1) / block + 1;
+  const auto run = [=](std::int64_t index) {
+    const std::int64_t begin = index * block;
+    body(context, begin, begin + std::min(block, n - begin));
+  };
+  const int threads = static_cast<int>(std::min<std::int64_t>(blocks, num_threads()));
+  if (threads == 1 || omp_in_parallel()) {
+    for (std::int64_t index = 0; index < blocks; ++index) run(index);
+    return;
+  }
+  FirstException first;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (std::int64_t index = 0; index < blocks; ++index) {
+    if (first.skips(index)) continue;
+    try {
+      run(index);
+    } catch (...) {
+      first.take(index);
+    }
+  }
+  first.rethrow();
+}
+
+}  // namespace detail
+}  // namespace norma

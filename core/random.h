@@ -1,0 +1,60 @@
+// Counter-based random numbers: Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+// SC 2011). Element i of a draw depends on (seed, stream position, i) only, so results are the same for any
+// number of threads and on any device.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace norma {
+
+/// Ten rounds of Philox 4x32: 128 random bits from a 128-bit counter and a 64-bit key.
+constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
+                                              std::array<std::uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t a = std::uint64_t{0xD2511F53u} * counter[0];
+    const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * counter[2];
+    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
+               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
+    key[0] += 0x9E3779B9u;
+    key[1] += 0xBB67AE85u;
+  }
+  return counter;
+}
+
+/// What a kernel needs to know to fill an array: element i uses counter block `offset + i` under key `seed`.
+struct RandomKey {
+  std::uint64_t seed = 0;
+  std::uint64_t offset = 0;
+};
+
+/// The 128 random bits of element i of a draw: counter {offset + i low, high, 0, 0}, key {seed low, high}.
+constexpr std::array<std::uint32_t, 4> random_bits(RandomKey key, std::int64_t i) {
+  const std::uint64_t counter = key.offset + static_cast<std::uint64_t>(i);
+  return philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 0, 0},
+                {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)});
+}
+
+/// A stream of random numbers: 64-bit seed and position. Two numbers, so it can be saved and restored.
+class Generator {
+ public:
+  explicit Generator(std::uint64_t seed = 0) : key_{seed, 0} {}
+  /// The key for a draw of n elements; moves the stream n places on.
+  RandomKey advance(std::int64_t n);
+  RandomKey state() const { return key_; }
+  void set_state(RandomKey key) { key_ = key; }
+  /// An integer in [0, bound), bound > 0, without bias worth measuring (64 random bits).
+  std::int64_t below(std::int64_t bound);
+  /// A double in [0, 1).
+  double uniform();
+
+ private:
+  RandomKey key_;
+};
+
+/// The generator that functions use when none is given. One per thread, seeded with 0.
+Generator& default_generator();
+/// Seeds the calling thread's default generator.
+void manual_seed(std::uint64_t seed);
+
+}  // namespace norma
