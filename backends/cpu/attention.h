@@ -1,0 +1,146 @@
+// What the forward and backward pass of attention share: extents, heads in memory, masked scores of a block
+// of queries, and products with probabilities.
+#pragma once
+
+#include <cmath>
+
+#include "backends/cpu/blas.h"
+#include "backends/cpu/scratch.h"
+#include "backends/cpu/sums.h"
+#include "backends/cpu/vector_math.h"
+#include "backends/strided.h"
+#include "core/backend.h"
+
+namespace norma {
+
+inline constexpr std::int64_t query_block =
+    64;  // rows of scores at a time: with 1024 keys, 256 KiB of f32 stay in L2
+inline constexpr std::int64_t attention_work = 1 << 20;  // multiply-adds per parallel block, at least
+
+/// A view [batch, heads, length, width] whose rows have no gaps.
+template <class T>
+struct Heads {
+  T* data;
+  std::int64_t batch, head, row;  // strides
+  std::int64_t length, width;
+
+  explicit Heads(const View& view)
+      : data(static_cast<T*>(view.data)),
+        batch(view.strides[0]),
+        head(view.strides[1]),
+        row(view.strides[2]),
+        length(view.shape[2]),
+        width(view.shape[3]) {
+    NORMA_ASSERT(view.rank == 4 && view.dtype == dtype_of<std::remove_const_t<T>>());
+    NORMA_ASSERT(width <= 1 || view.strides[3] == 1 || view.numel() == 0);
+    NORMA_ASSERT(length <= 1 || row >= width || view.numel() == 0);
+    if (length <= 1) row = width;
+  }
+  T* at(std::int64_t b, std::int64_t h, std::int64_t i) const {
+    return data + b * batch + h * head + i * row;
+  }
+  Matrix<T> matrix(T* first_row, bool transposed = false) const {
+    return {first_row, std::max<std::int64_t>(1, row), transposed};
+  }
+};
+
+/// The scores of one block: rows of one head against the first `keys` keys.
+template <class T>
+class AttentionScores {
+ public:
+  AttentionScores(const View& q, const View& k, const View& mask, const AttentionOptions& options)
+      : q_(q),
+        k_(k),
+        mask_(mask),
+        options_(options),
+        batch_(q.shape[0]),
+        heads_(q.shape[1]),
+        kv_heads_(k.shape[1]) {
+    NORMA_ASSERT(kv_heads_ == 0 || heads_ % kv_heads_ == 0);
+    NORMA_ASSERT(!mask.defined() || mask.dtype == boolean || mask.dtype == dtype_of<T>());
+  }
+
+  std::int64_t batch() const { return batch_; }
+  std::int64_t heads() const { return heads_; }
+  std::int64_t kv_heads() const { return kv_heads_; }
+  std::int64_t group() const { return heads_ / kv_heads_; }
+  const Heads<const T>& q() const { return q_; }
+  const Heads<const T>& k() const { return k_; }
+  bool is_masked() const { return mask_.defined() || options_.causal; }
+  const AttentionOptions& options() const { return options_; }
+
+  /// Number of keys from the first that query i may see as far as causality goes.
+  std::int64_t limit(std::int64_t i) const {
+    return options_.causal ? std::clamp<std::int64_t>(i + 1 + k_.length - q_.length, 0, k_.length)
+                           : k_.length;
+  }
+
+  /// scores [rows, keys] = scale * q k^T for queries [first, first + rows).
+  void products(std::int64_t b, std::int64_t h, std::int64_t first, std::int64_t rows, std::int64_t keys,
+                T* scores) const {
+    gemm<T>(rows, keys, q_.width, options_.scale, q_.matrix(q_.at(b, h, first)),
+            k_.matrix(k_.at(b, h / group(), 0), true), 0, {scores, keys});
+  }
+  /// s = cap * tanh(s / cap); slopes, where wanted, get the derivative.
+  void apply_cap(T* s, std::int64_t count, T* slopes) const {
+    if (options_.cap <= 0) return;
+    const T cap = static_cast<T>(options_.cap), inverse = static_cast<T>(1 / options_.cap);
+    for (std::int64_t j = 0; j < count; ++j) {
+      const T t = vector_tanh(s[j] * inverse);
+      s[j] = cap * t;
+      if (slopes != nullptr) slopes[j] = T(1) - t * t;
+    }
+  }
+  /// Hidden keys get -inf, whatever their score was (it may be NaN).
+  void apply_mask(T* s, std::int64_t count, std::int64_t b, std::int64_t h, std::int64_t i) const {
+    if (!mask_.defined()) return;
+    constexpr T hidden = -std::numeric_limits<T>::infinity();
+    const std::int64_t row = b * mask_.strides[0] + h * mask_.strides[1] + i * mask_.strides[2];
+    const std::int64_t step = mask_.strides[3];
+    if (mask_.dtype == boolean) {
+      const bool* mask = pointer<bool>(mask_) + row;
+      for (std::int64_t j = 0; j < count; ++j) s[j] = mask[j * step] ? s[j] : hidden;
+    } else {
+      const T* mask = pointer<T>(mask_) + row;
+      for (std::int64_t j = 0; j < count; ++j)
+        s[j] = mask[j * step] == hidden ? hidden : s[j] + mask[j * step];
+    }
+  }
+
+ private:
+  Heads<const T> q_, k_;
+  View mask_;
+  AttentionOptions options_;
+  std::int64_t batch_, heads_, kv_heads_;
+};
+
+/// True when no element of the head is NaN or infinite.
+template <class T>
+bool is_finite_head(const Heads<const T>& x, std::int64_t b, std::int64_t h) {
+  double zero = 0;
+  for (std::int64_t i = 0; i < x.length; ++i) {
+    const T* row = x.at(b, h, i);
+    zero += block_sum<T>(x.width, [=](std::int64_t j) { return row[j] * T(0); });
+  }
+  return zero == 0;
+}
+
+/// c [m, n] (+)= p [m, k] x [k, n]. With `skip_zeros`, elements of p that are exactly 0 are left out instead
+/// of multiplied: a NaN behind a mask must not leak.
+template <class T>
+void weighted_rows(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const T> p, Matrix<const T> x,
+                   bool add, Matrix<T> c, bool skip_zeros) {
+  if (!skip_zeros) return gemm<T>(m, n, k, 1, p, x, add ? 1 : 0, c);
+  for (std::int64_t i = 0; i < m; ++i) {
+    T* to = c.data + i * c.leading;
+    if (!add) std::fill(to, to + n, T(0));
+    for (std::int64_t l = 0; l < k; ++l) {
+      const T weight = p.transposed ? p.data[l * p.leading + i] : p.data[i * p.leading + l];
+      if (weight == T(0)) continue;
+      const T* from = x.data + l * x.leading;
+      for (std::int64_t j = 0; j < n; ++j) to[j] += weight * from[j];
+    }
+  }
+}
+
+}  // namespace norma

@@ -1,0 +1,47 @@
+#include "backends/cpu/blas.h"
+
+#include <cblas.h>
+#include <omp.h>
+
+#include "core/check.h"
+
+namespace norma {
+
+void check_blas() {
+  // 0: no threads, 1: a pthread pool, 2: OpenMP.
+  NORMA_CHECK(
+      openblas_get_parallel() != 1,
+      "cpu backend: this OpenBLAS runs its own thread pool, which fights OpenMP for the cores; install the "
+      "OpenMP build (Debian: libopenblas-openmp-dev) and link it instead");
+}
+
+SerialBlas::SerialBlas() : threads_(omp_in_parallel() ? 0 : omp_get_max_threads()) {
+  if (threads_ > 1) omp_set_num_threads(1);  // what OpenBLAS asks; the setting belongs to this thread alone
+}
+
+SerialBlas::~SerialBlas() {
+  if (threads_ > 1) omp_set_num_threads(threads_);
+}
+
+template <class T>
+void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Matrix<const T> a, Matrix<const T> b,
+          double beta, Matrix<T> c) {
+  NORMA_ASSERT(!c.transposed);
+  const auto flag = [](bool transposed) { return transposed ? CblasTrans : CblasNoTrans; };
+  const auto narrow = [](std::int64_t value) { return static_cast<blasint>(value); };
+  if constexpr (sizeof(T) == 4) {
+    cblas_sgemm(CblasRowMajor, flag(a.transposed), flag(b.transposed), narrow(m), narrow(n), narrow(k),
+                static_cast<T>(alpha), a.data, narrow(a.leading), b.data, narrow(b.leading),
+                static_cast<T>(beta), c.data, narrow(c.leading));
+  } else {
+    cblas_dgemm(CblasRowMajor, flag(a.transposed), flag(b.transposed), narrow(m), narrow(n), narrow(k), alpha,
+                a.data, narrow(a.leading), b.data, narrow(b.leading), beta, c.data, narrow(c.leading));
+  }
+}
+
+template void gemm(std::int64_t, std::int64_t, std::int64_t, double, Matrix<const float>, Matrix<const float>,
+                   double, Matrix<float>);
+template void gemm(std::int64_t, std::int64_t, std::int64_t, double, Matrix<const double>,
+                   Matrix<const double>, double, Matrix<double>);
+
+}  // namespace norma

@@ -1,0 +1,58 @@
+// CpuBackend: OpenBLAS and OpenMP. One file per family of kernels; every file has the formula, the kernel,
+// and the override that unpacks views and dispatches the dtype. All loops go through core/parallel.h with
+// blocks whose size depends on the problem only, so results are bitwise the same for any number of threads.
+#pragma once
+
+#include "core/backend.h"
+
+namespace norma {
+
+class CpuBackend final : public Backend {
+ public:
+  // memory.cpp
+  void* allocate(std::int64_t bytes) override;
+  void release(void* data, std::int64_t bytes) override;
+  void upload(void* device_data, const void* host, std::int64_t bytes) override;
+  void download(void* host, const void* device_data, std::int64_t bytes) override;
+
+  void copy(View y, View x) override;                                                    // copy.cpp
+  void fill(View y, double value, std::int64_t integral) override;                       // copy.cpp
+  void unary(Unary op, View y, View x, double a, double b) override;                     // unary.cpp
+  void binary(Binary op, View y, View a, View b) override;                               // binary.cpp
+  void binary_scalar(Binary op, View y, View x, double s, bool scalar_first) override;   // binary.cpp
+  void where(View y, View condition, View a, View b) override;                           // copy.cpp
+  void reduce(Reduce op, View y, View x) override;                                       // reduce.cpp
+  void arg_reduce(ArgReduce op, View indices, View x, int axis) override;                // scan.cpp
+  void cumsum(View y, View x, int axis, bool reverse) override;                          // scan.cpp
+  void matmul(View c, View a, View b, double alpha, double beta) override;               // matmul.cpp
+  void gather(View y, View x, View index, int axis, const char* op) override;            // gather.cpp
+  void scatter_add(View y, View x, View index, int axis, const char* op) override;       // gather.cpp
+  void random(Random distribution, View y, RandomKey key, double a, double b) override;  // random.cpp
+  bool softmax(View y, View x, bool log) override;                                       // softmax.cpp
+  bool softmax_backward(View dx, View y, View dy, bool log) override;                    // softmax.cpp
+  bool layer_norm(View y, View mean, View rstd, View x, View weight, View bias, double eps) override;
+  bool layer_norm_backward(View dx, View dweight, View dbias, View dy, View x, View mean, View rstd,
+                           View weight) override;
+  bool rms_norm(View y, View rstd, View x, View weight, double eps, bool inside) override;
+  bool rms_norm_backward(View dx, View dweight, View dy, View x, View rstd, View weight, double eps,
+                         bool inside) override;
+  bool cross_entropy(View losses, View lse, View logits, View targets, std::int64_t ignore_index,
+                     double smoothing) override;
+  bool cross_entropy_backward(View dlogits, View dlosses, View lse, View logits, View targets,
+                              std::int64_t ignore_index, double smoothing) override;
+  bool gelu(View y, View x, bool tanh_form) override;                      // activation.cpp
+  bool gelu_backward(View dx, View x, View dy, bool tanh_form) override;   // activation.cpp
+  bool silu(View y, View x) override;                                      // activation.cpp
+  bool silu_backward(View dx, View x, View dy) override;                   // activation.cpp
+  bool attention(View y, View lse, View q, View k, View v, View mask, const AttentionOptions& options) override;
+  bool attention_backward(View dq, View dk, View dv, View dy, View y, View lse, View q, View k, View v, View mask,
+                          const AttentionOptions& options) override;
+  bool dropout(View y, View x, RandomKey key, double p) override;          // random.cpp
+  bool embedding(View y, View table, View index) override;                 // embedding.cpp
+  bool embedding_backward(View dtable, View dy, View index) override;      // embedding.cpp
+  bool sum_of_squares(std::span<const View> xs, double& result) override;  // optimizer.cpp
+  bool adam(View weight, View gradient, View m, View v,
+            const AdamOptions& options) override;  // optimizer.cpp
+};
+
+}  // namespace norma

@@ -1,0 +1,207 @@
+// matmul: c = alpha * a b + beta * c; a [.., m, k], b [.., k, n], c [.., m, n].
+//
+// Transposed and sliced operands go to BLAS as they are; what BLAS cannot address (zero, negative or
+// interleaved strides) is copied first. The products of all batch entries are cut into tiles of c by the
+// shapes alone, each a serial BLAS call over the whole of k, and the tiles run in parallel: no result depends
+// on the number of threads.
+#include <climits>
+#include <optional>
+
+#include "backends/cpu/blas.h"
+#include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/scratch.h"
+#include "backends/strided.h"
+
+namespace norma {
+
+namespace {
+
+constexpr double tile_work = 4e6;        // multiply-adds of a tile, at least: about 0.1 ms of one core
+constexpr std::int64_t most_tiles = 64;  // of one product
+
+struct Extents {
+  std::int64_t m, n, k;
+};
+
+Extents extents_of(const View& c, const View& a) {
+  return {c.shape[c.rank - 2], c.shape[c.rank - 1], a.shape[a.rank - 1]};
+}
+
+void check_extents(const Extents& e) {
+  const auto check = [](const char* name, std::int64_t extent) {
+    NORMA_CHECK(extent <= INT_MAX, "matmul: ", name, " = ", extent, " is more than BLAS takes (", INT_MAX,
+                ")");
+  };
+  check("m", e.m), check("n", e.n), check("k", e.k);
+}
+
+/// True when BLAS can address the last two axes, in which case `matrix` is filled (its data is the view's).
+template <class T>
+bool as_matrix(const View& view, Matrix<T>& matrix) {
+  const std::int64_t rows = view.shape[view.rank - 2], columns = view.shape[view.rank - 1];
+  const std::int64_t row_stride =
+      rows == 1 ? std::max<std::int64_t>(1, columns) : view.strides[view.rank - 2];
+  const std::int64_t column_stride = columns == 1 ? 1 : view.strides[view.rank - 1];
+  matrix.data = static_cast<T*>(view.data);
+  if (column_stride == 1 && row_stride >= columns && row_stride >= 1 && row_stride <= INT_MAX) {
+    matrix.leading = row_stride, matrix.transposed = false;
+    return true;
+  }
+  const std::int64_t leading = columns == 1 ? rows : column_stride;
+  if ((row_stride == 1 || rows == 1) && leading >= rows && leading >= 1 && leading <= INT_MAX) {
+    matrix.leading = leading, matrix.transposed = true;
+    return true;
+  }
+  return false;
+}
+
+/// Rows and columns per tile: tiles of enough work, not too thin, at most `most_tiles`.
+Extents tile_of(const Extents& e) {
+  const double work = static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k);
+  std::int64_t tiles = 1;
+  while (tiles < most_tiles && work / static_cast<double>(2 * tiles) >= tile_work) tiles *= 2;
+  std::int64_t m = e.m, n = e.n;
+  for (; tiles > 1; tiles /= 2) {  // halve the longer side
+    std::int64_t& side = m >= n ? m : n;
+    side = (side / 2 + 15) / 16 * 16;
+  }
+  return {m, n, e.k};
+}
+
+template <class T>
+class Product {
+ public:
+  Product(const View& c, const View& a, const View& b, double alpha, double beta)
+      : extents_(extents_of(c, a)), tile_(tile_of(extents_)), alpha_(alpha), beta_(beta) {
+    NORMA_ASSERT(as_matrix(a, a_) && as_matrix(b, b_) && as_matrix(c, c_) && !c_.transposed);
+    for (int axis = 0; axis < c.rank - 2; ++axis) {
+      batch_.push(c.shape[axis], {c.strides[axis], a.strides[axis], b.strides[axis]});
+    }
+    batch_ = coalesce(batch_, true);
+  }
+
+  void run() const {
+    const std::int64_t across = (extents_.n + tile_.n - 1) / tile_.n;
+    const std::int64_t tiles = (extents_.m + tile_.m - 1) / tile_.m * across;
+    const double work =
+        static_cast<double>(tile_.m) * static_cast<double>(tile_.n) * static_cast<double>(extents_.k);
+    const std::int64_t block =
+        std::max<std::int64_t>(1, static_cast<std::int64_t>(tile_work / 4 / (work + 100)));
+    parallel_for(batch_.numel() * tiles, block, [&](std::int64_t begin, std::int64_t end) {
+      const SerialBlas serial;
+      for (std::int64_t task = begin; task < end; ++task) {
+        const std::int64_t tile = task % tiles;
+        run_tile(Position<3>(batch_, task / tiles), tile / across * tile_.m, tile % across * tile_.n);
+      }
+    });
+  }
+
+ private:
+  static std::int64_t place(const auto& matrix, std::int64_t row, std::int64_t column) {
+    return matrix.transposed ? column * matrix.leading + row : row * matrix.leading + column;
+  }
+  void run_tile(const Position<3>& batch, std::int64_t row, std::int64_t column) const {
+    Matrix<T> c = c_;
+    Matrix<const T> a = a_, b = b_;
+    c.data += batch.offset[0] + place(c, row, column);
+    a.data += batch.offset[1] + place(a, row, 0);
+    b.data += batch.offset[2] + place(b, 0, column);
+    gemm<T>(std::min(tile_.m, extents_.m - row), std::min(tile_.n, extents_.n - column), extents_.k, alpha_,
+            a, b, beta_, c);
+  }
+
+  Extents extents_, tile_;
+  double alpha_, beta_;
+  Matrix<T> c_;
+  Matrix<const T> a_, b_;
+  Loop<3> batch_;  // offsets in c, a, b
+};
+
+View transposed(View view) {
+  std::swap(view.shape[view.rank - 2], view.shape[view.rank - 1]);
+  std::swap(view.strides[view.rank - 2], view.strides[view.rank - 1]);
+  return view;
+}
+
+/// The same extents, row-major, at `data`. Axes that the view repeats (stride 0 in the batch) stay repeated.
+View compact(View view, void* data) {
+  view.data = data;
+  std::int64_t stride = 1;
+  for (int axis = view.rank - 1; axis >= 0; --axis) {
+    if (axis < view.rank - 2 && view.strides[axis] == 0) continue;
+    view.strides[axis] = stride;
+    stride *= std::max<std::int64_t>(1, view.shape[axis]);
+  }
+  return view;
+}
+
+/// The view with its repeated batch axes cut to extent 1: what has to be copied.
+View distinct(View view, const View& like) {
+  for (int axis = 0; axis < view.rank - 2; ++axis) {
+    if (like.strides[axis] == 0) view.shape[axis] = 1;
+  }
+  return view;
+}
+
+/// Folds batch axes into m while b is the same for them and the rows of a and c continue evenly.
+void fold_batch(View& c, View& a, View& b) {
+  while (c.rank > 2) {
+    const int batch = c.rank - 3, rows = c.rank - 2;
+    const bool single = c.shape[batch] == 1;
+    const bool even = (c.shape[rows] == 1 || (c.strides[batch] == c.shape[rows] * c.strides[rows] &&
+                                              a.strides[batch] == a.shape[rows] * a.strides[rows])) &&
+                      b.strides[batch] == 0;
+    if (!single && !even) return;
+    for (View* view : {&c, &a}) {
+      if (!single) {
+        if (view->shape[rows] == 1) view->strides[rows] = view->strides[batch];
+        view->shape[rows] *= view->shape[batch];
+      }
+      view->shape[batch] = view->shape[rows], view->strides[batch] = view->strides[rows];
+    }
+    b.shape[batch] = b.shape[rows], b.strides[batch] = b.strides[rows];
+    for (View* view : {&c, &a, &b}) {
+      view->shape[rows] = view->shape[rows + 1], view->strides[rows] = view->strides[rows + 1];
+      --view->rank;
+    }
+  }
+}
+
+template <class T>
+void multiply(CpuBackend& cpu_backend, View c, View a, View b, double alpha, double beta) {
+  fold_batch(c, a, b);
+  check_extents(extents_of(c, a));
+  std::optional<Scratch<T>> copies[3];
+  Matrix<T> matrix;
+  for (int operand = 0; operand < 2; ++operand) {
+    View& view = operand == 0 ? a : b;
+    if (as_matrix(view, matrix)) continue;
+    const View source = distinct(view, view);
+    copies[operand].emplace(source.numel());
+    const View copy = compact(view, copies[operand]->data());
+    cpu_backend.copy(distinct(copy, view), source);
+    view = copy;
+  }
+  if (as_matrix(c, matrix)) {
+    if (!matrix.transposed) return Product<T>(c, a, b, alpha, beta).run();
+    return Product<T>(transposed(c), transposed(b), transposed(a), alpha, beta).run();  // c^T = b^T a^T
+  }
+  copies[2].emplace(c.numel());
+  const View result = compact(c, copies[2]->data());
+  if (beta != 0) cpu_backend.copy(result, c);
+  Product<T>(result, a, b, alpha, beta).run();
+  cpu_backend.copy(c, result);
+}
+
+}  // namespace
+
+void CpuBackend::matmul(View c, View a, View b, double alpha, double beta) {
+  for_float(c.dtype, "matmul", [&]<class T>() {
+    if (c.numel() == 0) return;
+    if (a.shape[a.rank - 1] != 0 && alpha != 0) return multiply<T>(*this, c, a, b, alpha, beta);
+    if (beta == 0) return fill(c, 0, 0);
+    if (beta != 1) unary(Unary::affine, c, c, beta, 0);
+  });
+}
+
+}  // namespace norma

@@ -1,0 +1,61 @@
+// random: element i of a contiguous view from counter block key.offset + i. Formulas in
+// backends/distributions.h.
+#include "backends/cpu/cpu_backend.h"
+#include "backends/distributions.h"
+#include "backends/elementwise.h"
+#include "backends/strided.h"
+
+namespace norma {
+
+namespace {
+
+template <class T, class Draw>
+void draw(const View& y_view, RandomKey key, Draw&& one) {
+  T* y = pointer<T>(y_view);
+  parallel_for(y_view.numel(), block_elements, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) y[i] = one(random_bits(key, i));
+  });
+}
+
+template <class T>
+void drop(const View& y_view, const View& x_view, RandomKey key, double p) {
+  NORMA_ASSERT(y_view.is_contiguous() && x_view.is_contiguous());
+  T* y = pointer<T>(y_view);
+  const T* x = pointer<T>(x_view);
+  const std::uint64_t threshold = bernoulli_threshold(1 - p);
+  const T scale = p < 1 ? static_cast<T>(1 / (1 - p)) : T(0);
+  parallel_for(y_view.numel(), block_elements, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      y[i] = x[i] * (bernoulli(random_bits(key, i), threshold) ? scale : T(0));
+    }
+  });
+}
+
+}  // namespace
+
+void CpuBackend::random(Random distribution, View y, RandomKey key, double a, double b) {
+  NORMA_ASSERT(y.is_contiguous());
+  if (distribution == Random::bernoulli) {
+    const std::uint64_t threshold = bernoulli_threshold(a);
+    return for_any(y.dtype, [&]<class T>() {
+      draw<T>(y, key, [=](const RandomBits& bits) { return convert<T>(bernoulli(bits, threshold)); });
+    });
+  }
+  for_float(y.dtype, "random", [&]<class T>() {
+    const T low = static_cast<T>(a), high = static_cast<T>(b);
+    if (distribution == Random::uniform) {
+      draw<T>(y, key, [=](const RandomBits& bits) { return uniform<T>(bits, low, high); });
+    } else if (distribution == Random::normal) {
+      draw<T>(y, key, [=](const RandomBits& bits) { return static_cast<T>(normal(bits, a, b)); });
+    } else {
+      draw<T>(y, key, [=](const RandomBits& bits) { return static_cast<T>(truncated_normal(bits, a, b)); });
+    }
+  });
+}
+
+bool CpuBackend::dropout(View y, View x, RandomKey key, double p) {
+  for_float(x.dtype, "dropout", [&]<class T>() { drop<T>(y, x, key, p); });
+  return true;
+}
+
+}  // namespace norma

@@ -1,0 +1,90 @@
+// arg_reduce: index of the largest or smallest element along an axis; cumsum: running sums along an axis.
+// Each line along the axis is walked from end to end; lines run in parallel.
+#include "backends/cpu/cpu_backend.h"
+#include "backends/elementwise.h"
+#include "backends/strided.h"
+
+namespace norma {
+
+namespace {
+
+/// The loop over lines: views a and b without the axis, whose strides come back apart.
+Loop<2> lines_of(View a, View b, int axis) {
+  a.shape[axis] = b.shape[axis] = 1;
+  return make_loop(a, b);
+}
+
+std::int64_t lines_per_block(std::int64_t length) {
+  return std::max<std::int64_t>(1, block_elements / std::max<std::int64_t>(1, length));
+}
+
+/// True when candidate takes the place of best: better, or the first NaN.
+template <ArgReduce op, class T>
+bool beats(T candidate, T best) {
+  if (candidate != candidate) return best == best;
+  return op == ArgReduce::argmax ? candidate > best : candidate < best;
+}
+
+template <ArgReduce op, class T>
+void arg_lines(const View& index_view, const View& x_view, int axis) {
+  const Loop<2> lines = lines_of(index_view, x_view, axis);
+  std::int64_t* index = pointer<std::int64_t>(index_view);
+  const T* x = pointer<T>(x_view);
+  const std::int64_t length = x_view.shape[axis], step = x_view.strides[axis];
+  const auto body = [&](std::int64_t n, const std::int64_t* offset) {
+    for (std::int64_t line = 0; line < n; ++line) {
+      const T* from = x + offset[1] + line * lines.inner_stride(1);
+      std::int64_t best = 0;
+      for (std::int64_t i = 1; i < length; ++i) {
+        if (beats<op>(from[i * step], from[best * step])) best = i;
+      }
+      index[offset[0] + line * lines.inner_stride(0)] = best;
+    }
+  };
+  parallel_rows(lines, body, lines_per_block(length));
+}
+
+/// f32 sums run in f64.
+template <class T>
+void cumsum_lines(const View& y_view, const View& x_view, int axis, bool reverse) {
+  using Total = std::conditional_t<std::is_floating_point_v<T>, double, T>;
+  const Loop<2> lines = lines_of(y_view, x_view, axis);
+  const std::int64_t length = x_view.shape[axis];
+  const std::int64_t last = reverse ? length - 1 : 0, sign = reverse ? -1 : 1;
+  const std::int64_t y_step = y_view.strides[axis] * sign, x_step = x_view.strides[axis] * sign;
+  T* y = pointer<T>(y_view) + last * y_view.strides[axis];
+  const T* x = pointer<T>(x_view) + last * x_view.strides[axis];
+  const auto body = [&](std::int64_t n, const std::int64_t* offset) {
+    for (std::int64_t line = 0; line < n; ++line) {
+      const T* from = x + offset[1] + line * lines.inner_stride(1);
+      T* to = y + offset[0] + line * lines.inner_stride(0);
+      Total total = 0;
+      for (std::int64_t i = 0; i < length; ++i) {
+        total = arithmetic<Binary::add>(total, static_cast<Total>(from[i * x_step]));
+        to[i * y_step] = static_cast<T>(total);
+      }
+    }
+  };
+  parallel_rows(lines, body, lines_per_block(length));
+}
+
+}  // namespace
+
+void CpuBackend::arg_reduce(ArgReduce op, View indices, View x, int axis) {
+  if (indices.numel() == 0) return;
+  for_any(x.dtype, [&]<class T>() {
+    if (op == ArgReduce::argmax) {
+      arg_lines<ArgReduce::argmax, T>(indices, x, axis);
+    } else {
+      arg_lines<ArgReduce::argmin, T>(indices, x, axis);
+    }
+  });
+}
+
+void CpuBackend::cumsum(View y, View x, int axis, bool reverse) {
+  if (x.numel() == 0) return;
+  if (x.dtype == i64) return cumsum_lines<std::int64_t>(y, x, axis, reverse);
+  for_float(x.dtype, "cumsum", [&]<class T>() { cumsum_lines<T>(y, x, axis, reverse); });
+}
+
+}  // namespace norma

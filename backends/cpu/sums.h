@@ -1,0 +1,59 @@
+// Sums along a row: blocks in T, which vectorize (the simd pragma permits reassociation of that loop alone),
+// and f64 between blocks, so that the rounding error does not grow with the length. The order depends on the
+// length only.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+namespace norma {
+
+inline constexpr std::int64_t sum_block = 1024;  // elements
+
+/// Sum of term(i) for i in [0, n), in blocks of T.
+template <class T, class Term>
+double block_sum(std::int64_t n, Term&& term) {
+  double total = 0;
+  for (std::int64_t begin = 0; begin < n; begin += sum_block) {
+    const std::int64_t end = std::min(n, begin + sum_block);
+    T partial = 0;
+#pragma omp simd reduction(+ : partial)
+    for (std::int64_t i = begin; i < end; ++i) partial += term(i);
+    total += static_cast<double>(partial);
+  }
+  return total;
+}
+
+/// Two such sums in one pass: add(i, a, b) adds the terms of i to a and b.
+template <class T, class Add>
+std::pair<double, double> block_sums(std::int64_t n, Add&& add) {
+  double total_a = 0, total_b = 0;
+  for (std::int64_t begin = 0; begin < n; begin += sum_block) {
+    const std::int64_t end = std::min(n, begin + sum_block);
+    T a = 0, b = 0;
+#pragma omp simd reduction(+ : a, b)
+    for (std::int64_t i = begin; i < end; ++i) add(i, a, b);
+    total_a += static_cast<double>(a);
+    total_b += static_cast<double>(b);
+  }
+  return {total_a, total_b};
+}
+
+/// A sum of squares in T that is trusted: large or small enough, it has neither overflowed nor lost terms.
+template <class T>
+bool is_safe_square(double sum) {
+  return sizeof(T) == 8 || (sum > 1e-28 && sum < 1e37);
+}
+
+/// Largest of n >= 0 values, -inf for none. A NaN among them may or may not be returned.
+template <class T>
+T row_max(std::int64_t n, const T* x) {
+  T largest = -std::numeric_limits<T>::infinity();
+#pragma omp simd reduction(max : largest)
+  for (std::int64_t i = 0; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
+
+}  // namespace norma

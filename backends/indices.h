@@ -1,0 +1,30 @@
+// The check of indices that come from users: every index must lie in [0, extent).
+#pragma once
+
+#include <cstdint>
+
+#include "backends/strided.h"
+
+namespace norma {
+
+/// Throws "op: index 7 at position 3 is outside [0, 5)" for the first (row-major) index outside [0, extent).
+inline void check_indices(const View& index, std::int64_t extent, const char* op,
+                          const char* what = "index") {
+  Loop<1> loop;
+  for (int axis = 0; axis < index.rank; ++axis) loop.push(index.shape[axis], {index.strides[axis]});
+  loop = coalesce(loop, false);
+  const std::int64_t* values = pointer<std::int64_t>(index);
+  // Blocks are examined in parallel; the exception of the first bad block is the one that arrives.
+  parallel_for(loop.numel(), block_elements, [&](std::int64_t begin, std::int64_t end) {
+    std::int64_t position = begin;
+    for_rows(loop, begin, end, [&](std::int64_t n, const std::int64_t* offset) {
+      for (std::int64_t i = 0; i < n; ++i, ++position) {
+        const std::int64_t value = values[offset[0] + i * loop.inner_stride(0)];
+        NORMA_CHECK(value >= 0 && value < extent, op, ": ", what, " ", value, " at position ", position,
+                    " is outside [0, ", extent, ")");
+      }
+    });
+  });
+}
+
+}  // namespace norma
