@@ -1,0 +1,345 @@
+// The backward walk. Nodes are numbered as they are made, and that order is topological: the walk takes the
+// newest node whose gradient is complete from a heap. There is no recursion, and all state of a walk is local
+// to it, so a rule or a hook may itself call grad(). Gradients of leaves are handed over at the end: a walk
+// that throws has changed none.
+#include <algorithm>
+#include <mutex>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "autograd/node.h"
+#include "autograd/ops.h"
+#include "autograd/ops/kernels.h"
+
+namespace norma {
+namespace {
+
+/// into += gradient, in place where nobody else can see it.
+void accumulate(Tensor& into, const Tensor& gradient) {
+  if (!into.defined()) {
+    into = gradient;
+  } else if (!grad_enabled() && into.state().use_count() == 1 && into.array().is_sole_owner()) {
+    kernels::add_in_place(into.array(), gradient.array());
+  } else {
+    into = add(into, gradient);
+  }
+}
+
+bool is_nan_free(const Tensor& x) { return x.isnan().any().item() == 0; }
+
+Tensor run_hooks(const std::vector<Hook>& hooks, Tensor gradient) {
+  for (const Hook& hook : hooks) {
+    Tensor replacement = hook(gradient);
+    if (!replacement.defined()) continue;
+    NORMA_CHECK(replacement.shape() == gradient.shape() && replacement.dtype() == gradient.dtype(),
+                "hook: a replacement gradient must be ", gradient.dtype(), " ", gradient.shape(), ", got ",
+                replacement.dtype(), " ", replacement.shape());
+    gradient = std::move(replacement);
+  }
+  return gradient;
+}
+
+class Walk {
+ public:
+  explicit Walk(BackwardOptions options) : options_(options) {}
+
+  /// Limits the walk to nodes that lead to one of the wanted tensors.
+  void restrict_to(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wanted) {
+    restricted_ = true;
+    std::uint64_t oldest = UINT64_MAX;  // older nodes cannot lead to a wanted one
+    for (const Tensor& x : wanted) {
+      const TensorState& state = *x.state();
+      if (state.node != nullptr) {
+        useful_.emplace(state.node.get(), true);
+        captured_.emplace(state.node.get(), Tensor());
+        oldest = std::min(oldest, state.node->sequence);
+      } else {
+        wanted_leaves_.insert(&state);
+        oldest = 0;
+      }
+    }
+    for (const Tensor& y : outputs) mark_useful(y.state()->node.get(), oldest);
+  }
+
+  bool leads_somewhere(const TensorState& state) const {
+    if (!restricted_) return true;
+    if (state.node == nullptr) return wanted_leaves_.contains(&state);
+    return is_useful(state.node.get());
+  }
+
+  void seed(const Tensor& output, const Tensor& gradient) {
+    const auto& state = output.state();
+    if (!leads_somewhere(*state)) return;
+    if (state->node != nullptr) {
+      add_to_node(state->node, gradient);
+    } else {
+      add_to_leaf(state, gradient);
+    }
+  }
+
+  void run() {
+    const GradModeGuard mode(options_.create_graph);
+    while (!heap_.empty()) {
+      std::pop_heap(heap_.begin(), heap_.end(), older);
+      const std::shared_ptr<Node> node = std::move(heap_.back());
+      heap_.pop_back();
+      visit(node);
+    }
+    for (const auto& leaf : leaf_order_) {
+      if (!leaf->hooks.empty())
+        leaf_gradients_[leaf.get()] = run_hooks(leaf->hooks, leaf_gradients_[leaf.get()]);
+    }
+  }
+
+  /// Adds the gradients of leaves to their grad(). Several threads may do so to the same leaves at once.
+  void commit() {
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    const GradModeGuard mode(options_.create_graph);
+    for (const auto& leaf : leaf_order_) {
+      Tensor gradient = std::move(leaf_gradients_[leaf.get()]);
+      leaf_gradients_.erase(leaf.get());
+      Tensor total(leaf->grad);
+      leaf->grad.reset();
+      if (total.defined()) {
+        accumulate_leaf(total, gradient);
+      } else {
+        const bool exclusive = gradient.state().use_count() == 1 && gradient.array().is_sole_owner();
+        total = options_.create_graph ? gradient.contiguous()
+                : exclusive           ? gradient
+                                      : Tensor(gradient.array().clone());
+      }
+      leaf->grad = total.state();
+    }
+  }
+
+  /// The gradient of a wanted tensor: zeros when the walk came by without one, undefined when it never could.
+  Tensor result(const Tensor& input) {
+    const TensorState& state = *input.state();
+    Tensor found;
+    if (state.node != nullptr) {
+      found = captured_[state.node.get()];
+    } else if (const auto leaf = leaf_gradients_.find(&state); leaf != leaf_gradients_.end()) {
+      found = leaf->second;
+    }
+    if (!found.defined() && reached_.contains(&state)) return zeros_like(input);
+    return found;
+  }
+  void note_reached(const TensorState& state, bool reached) {
+    if (reached) reached_.insert(&state);
+  }
+  bool is_useful(const Node* node) const {
+    const auto found = useful_.find(node);
+    return found != useful_.end() && found->second;
+  }
+  bool leaf_is_reachable(const TensorState* leaf) const { return reachable_leaves_.contains(leaf); }
+  bool node_is_reachable(const Node* node) const { return visited_wanted_.contains(node); }
+
+ private:
+  static bool older(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
+    return a->sequence < b->sequence;
+  }
+
+  /// Depth-first with an explicit stack: useful_[node] = some path leads from it to a wanted tensor.
+  void mark_useful(Node* root, std::uint64_t oldest) {
+    if (root == nullptr) return;
+    struct Frame {
+      Node* node;
+      std::size_t next;
+      bool useful;
+    };
+    std::vector<Frame> stack;
+    const auto enter = [&](Node* node) {
+      useful_.try_emplace(node, false);
+      const bool wanted = captured_.contains(node);
+      if (wanted) visited_wanted_.insert(node);
+      if (explored_.insert(node).second && node->sequence >= oldest) {
+        stack.push_back({node, 0, wanted});
+        return true;
+      }
+      return false;
+    };
+    enter(root);
+    while (!stack.empty()) {
+      Frame& frame = stack.back();
+      if (frame.next == frame.node->edges.size()) {
+        const Frame done = frame;
+        stack.pop_back();
+        useful_[done.node] = done.useful;
+        if (!stack.empty()) stack.back().useful |= done.useful;
+        continue;
+      }
+      const Edge& edge = frame.node->edges[frame.next++];
+      if (edge.leaf != nullptr && wanted_leaves_.contains(edge.leaf.get())) {
+        reachable_leaves_.insert(edge.leaf.get());
+        frame.useful = true;
+      }
+      if (edge.node != nullptr && !enter(edge.node.get())) frame.useful |= useful_[edge.node.get()];
+    }
+  }
+
+  bool wants(const Edge& edge) const {
+    if (!restricted_ || !edge.defined()) return edge.defined();
+    return edge.leaf != nullptr ? wanted_leaves_.contains(edge.leaf.get()) : is_useful(edge.node.get());
+  }
+
+  void add_to_node(const std::shared_ptr<Node>& node, const Tensor& gradient) {
+    const auto [place, fresh] = gradients_.try_emplace(node.get());
+    if (fresh) {
+      heap_.push_back(node);
+      std::push_heap(heap_.begin(), heap_.end(), older);
+    }
+    accumulate(place->second, gradient);
+  }
+
+  void add_to_leaf(const std::shared_ptr<TensorState>& leaf, const Tensor& gradient) {
+    const auto [place, fresh] = leaf_gradients_.try_emplace(leaf.get());
+    if (fresh) leaf_order_.push_back(leaf);
+    accumulate(place->second, gradient);
+  }
+
+  static void accumulate_leaf(Tensor& total, const Tensor& gradient) {
+    if (!grad_enabled() && total.array().is_contiguous() && !total.requires_grad()) {
+      kernels::add_in_place(total.array(), gradient.array());
+    } else {
+      total = add(total, gradient);
+    }
+  }
+
+  void visit(const std::shared_ptr<Node>& node) {
+    Tensor dy;
+    {
+      auto place = gradients_.extract(node.get());
+      dy = std::move(place.mapped());
+    }
+    if (!node->hooks.empty()) dy = run_hooks(node->hooks, std::move(dy));
+    bool goes_on = true;
+    if (restricted_) {
+      if (const auto place = captured_.find(node.get()); place != captured_.end()) {
+        place->second = dy;
+        goes_on = std::any_of(node->edges.begin(), node->edges.end(),
+                              [&](const Edge& edge) { return wants(edge); });
+      }
+    }
+    if (!goes_on) return;
+    NORMA_CHECK(!node->released, "backward: the saved values of ", node->name,
+                " have been freed by an earlier backward; pass retain_graph = true to that one");
+    propagate(*node, dy);
+    if (!options_.retain_graph && !options_.create_graph) node->release();
+  }
+
+  void propagate(Node& node, Tensor& dy) {
+    const std::size_t count = node.edges.size();
+    bool few[16] = {};
+    const std::unique_ptr<bool[]> many(count > 16 ? new bool[count] : nullptr);
+    bool* wanted = many ? many.get() : few;
+    for (std::size_t i = 0; i < count; ++i) wanted[i] = wants(node.edges[i]);
+    const bool watched = AnomalyMode::active() && is_nan_free(dy);
+    const AnomalyMode pause(false);  // the node is to be named, not an op of its rule
+    Gradients gradients =
+        node.backward(Backward{dy, node, std::span<const bool>(wanted, count), options_.create_graph});
+    NORMA_CHECK(gradients.size() == count, "backward of ", node.name, ": returned ", gradients.size(),
+                " gradients for ", count, " inputs");
+    if (!watched) dy = Tensor();  // its memory may be reused from here on
+    for (std::size_t i = 0; i < count; ++i) {
+      Tensor gradient = std::move(gradients[i]);
+      if (!wanted[i] || !gradient.defined()) continue;
+      const Edge& edge = node.edges[i];
+      NORMA_CHECK(gradient.shape() == edge.shape, "backward of ", node.name, ": the gradient of input ", i,
+                  " has shape ", gradient.shape(), ", the input ", edge.shape);
+      NORMA_CHECK(!watched || is_nan_free(gradient), "anomaly: the backward pass of ", node.name,
+                  " made the first NaN (gradient of input ", i, ", shape ", gradient.shape(), ")");
+      if (edge.node != nullptr) {
+        add_to_node(edge.node, gradient);
+      } else {
+        add_to_leaf(edge.leaf, gradient);
+      }
+    }
+  }
+
+  BackwardOptions options_;
+  std::vector<std::shared_ptr<Node>> heap_;
+  std::unordered_map<const Node*, Tensor> gradients_;
+  std::unordered_map<const TensorState*, Tensor> leaf_gradients_;
+  std::vector<std::shared_ptr<TensorState>> leaf_order_;
+
+  bool restricted_ = false;
+  std::unordered_map<const Node*, bool> useful_;
+  std::unordered_set<const Node*> explored_;
+  std::unordered_map<const Node*, Tensor> captured_;
+  std::unordered_set<const TensorState*> wanted_leaves_;
+  std::unordered_set<const TensorState*> reachable_leaves_;
+  std::unordered_set<const Node*> visited_wanted_;
+  std::unordered_set<const TensorState*> reached_;
+};
+
+void check_seed(const char* op, const Tensor& output, const Tensor& gradient) {
+  NORMA_CHECK(gradient.shape() == output.shape() && gradient.dtype() == output.dtype() &&
+                  gradient.device() == output.device(),
+              op, ": the gradient given must be ", output.dtype(), " ", output.shape(), " on ",
+              output.device(), ", got ", gradient.dtype(), " ", gradient.shape(), " on ", gradient.device());
+}
+
+Tensor default_seed(const char* op, const Tensor& output) {
+  NORMA_CHECK(output.numel() == 1, op,
+              ": a gradient must be given for an output that is not one element, got shape ", output.shape());
+  return ones_like(output);
+}
+
+}  // namespace
+
+void Tensor::backward(const Tensor& gradient, BackwardOptions options) const {
+  check_defined("backward", "y", *this);
+  NORMA_CHECK(
+      requires_grad(),
+      "backward: y needs no gradient; nothing that made it requires one (did you run it under no_grad?)");
+  if (gradient.defined()) check_seed("backward", *this, gradient);
+  Walk walk(options);
+  walk.seed(*this, gradient.defined() ? gradient : default_seed("backward", *this));
+  walk.run();
+  walk.commit();
+}
+
+std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+                         const std::vector<Tensor>& grad_outputs, GradOptions options) {
+  NORMA_CHECK(!outputs.empty() && !inputs.empty(), "grad: needs at least one output and one input, got ",
+              outputs.size(), " and ", inputs.size());
+  NORMA_CHECK(grad_outputs.empty() || grad_outputs.size() == outputs.size(), "grad: ", grad_outputs.size(),
+              " grad_outputs for ", outputs.size(), " outputs");
+  for (const Tensor& x : inputs) {
+    check_defined("grad", "an input", x);
+    NORMA_CHECK(x.requires_grad(), "grad: an input of shape ", x.shape(), " requires no gradient");
+  }
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    check_defined("grad", "an output", outputs[i]);
+    if (!grad_outputs.empty() && grad_outputs[i].defined()) check_seed("grad", outputs[i], grad_outputs[i]);
+  }
+  Walk walk(
+      {.retain_graph = options.retain_graph || options.create_graph, .create_graph = options.create_graph});
+  walk.restrict_to(outputs, inputs);
+  for (const Tensor& x : inputs) {
+    const TensorState& state = *x.state();
+    bool reached =
+        state.node != nullptr ? walk.node_is_reachable(state.node.get()) : walk.leaf_is_reachable(&state);
+    for (const Tensor& y : outputs) reached = reached || y.is_same(x);
+    NORMA_CHECK(
+        reached || options.allow_unused, "grad: an input of shape ", x.shape(),
+        " was not used to compute the outputs; pass allow_unused = true to get an undefined gradient for it");
+    walk.note_reached(state, reached);
+  }
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (!outputs[i].requires_grad()) continue;
+    if (grad_outputs.empty()) {
+      walk.seed(outputs[i], default_seed("grad", outputs[i]));
+    } else if (grad_outputs[i].defined()) {
+      walk.seed(outputs[i], grad_outputs[i]);
+    }
+  }
+  walk.run();
+  std::vector<Tensor> results;
+  results.reserve(inputs.size());
+  for (const Tensor& x : inputs) results.push_back(walk.result(x));
+  return results;
+}
+
+}  // namespace norma

@@ -1,0 +1,84 @@
+// Fused ops: a definition one can read, and optional kernels that are faster twins of it.
+//
+//   struct Scale {                                        // y = a x
+//     static constexpr const char* name = "scale";
+//     double a;
+//     Tensor definition(const Tensor& x) const { return x * a; }
+//     // Optional, both or none. nullopt: no kernel on this device.
+//     std::optional<Array> forward(Kept& kept, const Array& x) const;
+//     // dy is contiguous, inputs have any strides.
+//     std::vector<Array> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x)
+//         const;
+//   };
+//   Tensor scale(const Tensor& x, double a) { return apply(Scale{a}, x); }
+//
+// Without a kernel, or inside DefinitionsOnly, the definition runs and its gradient is right by construction.
+// With one, a single node is recorded. On the way back the kernel's backward runs; under create_graph the
+// gradient of the *definition* is taken instead, from the inputs alone, so that every order of derivative is
+// right.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "autograd/node.h"
+
+namespace norma {
+
+/// Arrays that forward keeps for backward (statistics, the output); they carry no history and are never used
+/// when gradients of gradients are wanted.
+using Kept = std::vector<Array>;
+/// wanted[i]: the gradient of input i is asked for.
+using Wanted = std::span<const bool>;
+
+namespace detail {
+
+/// Type-erased view of a fused op with n inputs.
+struct FusedOp {
+  virtual ~FusedOp() = default;
+  virtual const char* op_name() const = 0;
+  virtual Tensor definition(std::span<const Tensor> inputs) const = 0;
+  virtual std::optional<Array> forward(Kept& kept, std::span<const Array> inputs) const = 0;
+  virtual std::vector<Array> backward(const Kept& kept, Wanted wanted, const Array& dy,
+                                      std::span<const Array> inputs) const = 0;
+};
+
+Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::vector<Tensor> inputs);
+
+template <class Op, std::size_t... I>
+struct FusedAdaptor final : FusedOp {
+  explicit FusedAdaptor(Op op_) : op(std::move(op_)) {}
+  const char* op_name() const override { return Op::name; }
+  Tensor definition(std::span<const Tensor> inputs) const override { return op.definition(inputs[I]...); }
+  std::optional<Array> forward(Kept& kept, std::span<const Array> inputs) const override {
+    if constexpr (requires { op.forward(kept, inputs[I]...); }) return op.forward(kept, inputs[I]...);
+    return std::nullopt;
+  }
+  std::vector<Array> backward(const Kept& kept, Wanted wanted, const Array& dy,
+                              std::span<const Array> inputs) const override {
+    if constexpr (requires { op.backward(kept, wanted, dy, inputs[I]...); })
+      return op.backward(kept, wanted, dy, inputs[I]...);
+    NORMA_ASSERT(false && "a fused op with a forward kernel needs a backward kernel");
+    return {};
+  }
+  Op op;
+};
+
+template <class Op, std::size_t... I>
+std::shared_ptr<const FusedOp> make_fused(Op op, std::index_sequence<I...>) {
+  return std::make_shared<const FusedAdaptor<Op, I...>>(std::move(op));
+}
+
+}  // namespace detail
+
+/// Runs a fused op. Undefined tensors among the inputs stand for absent optional arguments and reach the
+/// kernel as undefined arrays.
+template <class Op, std::same_as<Tensor>... Inputs>
+Tensor apply(Op op, const Inputs&... inputs) {
+  return detail::apply_fused(detail::make_fused(std::move(op), std::index_sequence_for<Inputs...>{}),
+                             {inputs...});
+}
+
+}  // namespace norma

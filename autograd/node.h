@@ -1,0 +1,144 @@
+// One step of the recorded graph, and `record`, the function with which every primitive op, the library's or
+// a user's, enters it:
+//
+//   Tensor cube(const Tensor& x) {
+//     const Array value = (x.detach() * x.detach() * x.detach()).array();
+//     return record("cube", value, {x}, [x = Saved(x)](const Backward& b) -> Gradients {
+//       return {b.dy * 3 * x.get() * x.get()};        // written in ops: so any order of derivative works
+//     });
+//   }
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "autograd/tensor.h"
+
+namespace norma {
+
+/// Gradients with respect to the inputs, in order; undefined = zero.
+using Gradients = std::vector<Tensor>;
+
+/// What a Tensor handle points to.
+struct TensorState {
+  explicit TensorState(Array array_) : array(std::move(array_)) {}
+  ~TensorState();
+  TensorState(const TensorState&) = delete;
+  TensorState& operator=(const TensorState&) = delete;
+
+  Array array;
+  std::shared_ptr<Node> node;         // how it was made; null for leaves
+  std::shared_ptr<TensorState> grad;  // accumulated gradient of a leaf
+  std::vector<Hook> hooks;            // of a leaf; interior hooks live in the node
+  std::int64_t seen_version = 0;      // storage version that `node` describes
+  bool requires_grad = false;         // leaf that wants a gradient
+  bool is_view = false;               // made by a view op: shares memory with another tensor
+};
+
+/// Where the gradient of one input goes: to the node that made it, or to a leaf, or (neither) nowhere.
+struct Edge {
+  std::shared_ptr<Node> node;
+  std::shared_ptr<TensorState> leaf;
+  Shape shape;
+  bool defined() const { return node != nullptr || leaf != nullptr; }
+};
+
+/// A value kept for the backward pass. get() throws when it was changed in place since.
+class Saved {
+ public:
+  Saved() = default;
+  explicit Saved(const Tensor& x) : tensor_(x), version_(x.defined() ? x.array().version() : 0) {}
+  const Tensor& get() const;
+  bool defined() const { return tensor_.defined(); }
+
+ private:
+  Tensor tensor_;
+  std::int64_t version_ = 0;
+};
+
+/// What a backward rule sees.
+struct Backward {
+  const Tensor& dy;  // gradient with respect to the output; never undefined
+  const Node& node;
+  std::span<const bool> wanted;
+  bool create_graph;
+  /// False where the gradient of input i is not wanted: the rule may leave it undefined.
+  bool needs(std::size_t i) const { return wanted[i]; }
+  /// The op's own result, with its history; only for ops recorded with keep_output.
+  Tensor output() const;
+};
+
+struct Node : std::enable_shared_from_this<Node> {
+  Node(const char* name_, std::size_t inputs);
+  virtual ~Node();
+  virtual Gradients backward(const Backward& call) = 0;
+  /// Drops saved values; a later backward through this node throws.
+  virtual void release() = 0;
+
+  const char* name;
+  std::uint64_t sequence;   // creation order, which is a topological order
+  std::vector<Edge> edges;  // one for each input
+  Shape shape;              // of the output
+  DType dtype = DType::f32;
+  Device device = Device::cpu;
+  bool released = false;
+  Array kept_output;  // with keep_output
+  std::int64_t kept_version = 0;
+  std::vector<Hook> hooks;
+};
+
+struct RecordOptions {
+  bool keep_output = false;  // the rule calls Backward::output()
+  bool is_view = false;      // the value shares memory with input 0
+};
+
+namespace detail {
+
+template <class Rule>
+struct RuleNode final : Node {
+  RuleNode(const char* name_, std::size_t inputs, Rule rule_) : Node(name_, inputs), rule(std::move(rule_)) {}
+  Gradients backward(const Backward& call) override { return (*rule)(call); }
+  void release() override {
+    rule.reset();
+    kept_output = Array();
+    released = true;
+  }
+  std::optional<Rule> rule;
+};
+
+/// True when recording is on and some input requires a gradient. Throws when an input is stale (see record).
+bool should_record(const char* name, std::span<const Tensor> inputs);
+Tensor attach(Array value, std::shared_ptr<Node> node, std::span<const Tensor> inputs, RecordOptions options);
+Tensor without_history(const char* name, Array value, std::span<const Tensor> inputs, RecordOptions options);
+
+}  // namespace detail
+
+/// The tensor that holds `value`, computed from `inputs` by the op `name`. When recording, `rule` (a function
+/// from Backward to Gradients) becomes part of the graph. `name` must outlive the program (a string literal).
+/// Throws when an input's memory was rewritten by a recorded in-place op of another tensor.
+template <class Rule>
+Tensor record(const char* name, Array value, std::span<const Tensor> inputs, Rule rule,
+              RecordOptions options = {}) {
+  if (!detail::should_record(name, inputs))
+    return detail::without_history(name, std::move(value), inputs, options);
+  return detail::attach(std::move(value),
+                        std::make_shared<detail::RuleNode<Rule>>(name, inputs.size(), std::move(rule)),
+                        inputs, options);
+}
+template <class Rule>
+Tensor record(const char* name, Array value, std::initializer_list<Tensor> inputs, Rule rule,
+              RecordOptions options = {}) {
+  return record(name, std::move(value), std::span(inputs.begin(), inputs.size()), std::move(rule), options);
+}
+
+/// x summed over the axes that broadcasting stretched from `shape`: the adjoint of expand.
+Tensor sum_to(const Tensor& x, const Shape& shape);
+
+/// Throws "op: argument is an undefined tensor".
+void check_defined(const char* op, const char* argument, const Tensor& x);
+
+}  // namespace norma

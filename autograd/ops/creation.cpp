@@ -1,0 +1,71 @@
+// Tensors from nothing: leaves without history.
+#include <cmath>
+
+#include "autograd/node.h"
+#include "autograd/ops.h"
+
+namespace norma {
+namespace {
+
+Generator& or_default(Generator* generator) {
+  return generator != nullptr ? *generator : default_generator();
+}
+
+}  // namespace
+
+Tensor empty(const Shape& shape, DType dtype, Device device) {
+  return Tensor(Array::empty(shape, dtype, device));
+}
+Tensor zeros(const Shape& shape, DType dtype, Device device) {
+  return Tensor(Array::zeros(shape, dtype, device));
+}
+Tensor ones(const Shape& shape, DType dtype, Device device) {
+  return Tensor(Array::ones(shape, dtype, device));
+}
+Tensor full(const Shape& shape, double value, DType dtype, Device device) {
+  return Tensor(Array::full(shape, value, dtype, device));
+}
+Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype(), x.device()); }
+Tensor ones_like(const Tensor& x) { return ones(x.shape(), x.dtype(), x.device()); }
+Tensor arange(double start, double stop, double step, DType dtype, Device device) {
+  return Tensor(Array::arange(start, stop, step, dtype, device));
+}
+
+Tensor eye(std::int64_t n, DType dtype, Device device) {
+  const Tensor i = arange(0, static_cast<double>(n), 1, i64, device);
+  return (i.unsqueeze(1) == i.unsqueeze(0)).to(dtype);
+}
+
+Tensor tensor(std::initializer_list<double> values, DType dtype) {
+  const std::vector<double> list(values);
+  return Tensor(Array::from(list, Shape{static_cast<std::int64_t>(list.size())}).to(dtype));
+}
+
+Tensor rand(const Shape& shape, DType dtype, Device device, Generator* generator) {
+  return Tensor(Array::random(Random::uniform, shape, 0, 1, dtype, device, or_default(generator)));
+}
+Tensor randn(const Shape& shape, DType dtype, Device device, Generator* generator) {
+  return Tensor(Array::random(Random::normal, shape, 0, 1, dtype, device, or_default(generator)));
+}
+
+Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, Device device, Generator* generator) {
+  NORMA_CHECK(low < high, "randint: low must be below high, got ", low, " and ", high);
+  NORMA_CHECK(high - low <= (std::int64_t{1} << 52), "randint: the range must be at most 2^52, got ",
+              high - low);
+  const Array unit = Array::random(Random::uniform, shape, 0, 1, f64, device, or_default(generator));
+  const Tensor offset = Tensor(unit) * static_cast<double>(high - low);
+  return affine(offset.to(i64), 1, static_cast<double>(low));
+}
+
+Tensor randperm(std::int64_t n, Device device, Generator* generator) {
+  NORMA_CHECK(n >= 0, "randperm: n must not be negative, got ", n);
+  std::vector<std::int64_t> order(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int64_t>(i);
+  for (std::size_t i = order.size(); i > 1; --i) {  // Fisher-Yates
+    const auto j = static_cast<std::size_t>(or_default(generator).below(static_cast<std::int64_t>(i)));
+    std::swap(order[i - 1], order[j]);
+  }
+  return Tensor(Array::from(order, Shape{n}, device));
+}
+
+}  // namespace norma

@@ -1,0 +1,42 @@
+// Dropout (Srivastava et al. 2014): y_i = x_i m_i / (1 - p), m_i = 1 with probability 1 - p, else 0.
+#include "autograd/fused.h"
+#include "autograd/ops.h"
+#include "autograd/ops/rows.h"
+
+namespace norma {
+namespace {
+
+// The mask is a function of the key, so definition, kernel and backward pass see the same one.
+struct DropoutOp {
+  static constexpr const char* name = "dropout";
+  RandomKey key;
+  double p;
+
+  Tensor definition(const Tensor& x) const {
+    const Array mask = detail::empty_like(x.array());
+    backend(x.device()).random(Random::bernoulli, mask.view(), key, 1 - p, 0);
+    return x * Tensor(mask) * (1 / (1 - p));
+  }
+  std::optional<Array> forward(Kept&, const Array& x) const {
+    Array y = detail::empty_like(x);
+    if (!backend(x.device()).dropout(y.view(), x.contiguous().view(), key, p)) return std::nullopt;
+    return y;
+  }
+  std::vector<Array> backward(const Kept&, const Wanted&, const Array& dy, const Array&) const {
+    Array dx = detail::empty_like(dy);
+    NORMA_ASSERT(backend(dy.device()).dropout(dx.view(), dy.view(), key, p));
+    return {dx};
+  }
+};
+
+}  // namespace
+
+Tensor dropout(const Tensor& x, double p, bool training, Generator* generator) {
+  detail::check_floating("dropout", "x", x);
+  NORMA_CHECK(p >= 0 && p < 1, "dropout: p must lie in [0, 1), got ", p);
+  if (!training || p == 0) return x;
+  Generator& source = generator != nullptr ? *generator : default_generator();
+  return apply(DropoutOp{source.advance(x.numel()), p}, x);
+}
+
+}  // namespace norma

@@ -1,0 +1,118 @@
+#include "autograd/ops/kernels.h"
+
+namespace norma::kernels {
+
+void check_same_kind(const char* op, const Array& a, const Array& b) {
+  NORMA_CHECK(a.dtype() == b.dtype() && a.device() == b.device(), op,
+              ": operands must have one dtype and device, got ", a.dtype(), " ", a.shape(), " on ",
+              a.device(), " and ", b.dtype(), " ", b.shape(), " on ", b.device(), "; convert with to()");
+}
+
+Array unary(Unary op, const Array& x, double a, double b) {
+  const bool test = op == Unary::is_nan || op == Unary::is_finite;
+  Array y = Array::empty(x.shape(), test ? boolean : x.dtype(), x.device());
+  backend(x.device()).unary(op, y.view(), x.view(), a, b);
+  return y;
+}
+
+namespace {
+bool gives_boolean(Binary op) { return op >= Binary::equal; }
+}  // namespace
+
+Array binary(Binary op, const Array& a, const Array& b, const char* name) {
+  check_same_kind(name, a, b);
+  const bool same = a.shape() == b.shape();
+  const Shape shape = same ? a.shape() : broadcast_shapes(a.shape(), b.shape(), name);
+  Array y = Array::empty(shape, gives_boolean(op) ? boolean : a.dtype(), a.device());
+  if (same) {
+    backend(a.device()).binary(op, y.view(), a.view(), b.view());
+  } else {
+    backend(a.device()).binary(op, y.view(), a.expand(shape).view(), b.expand(shape).view());
+  }
+  return y;
+}
+
+Array binary_scalar(Binary op, const Array& x, double s, bool scalar_first) {
+  Array y = Array::empty(x.shape(), gives_boolean(op) ? boolean : x.dtype(), x.device());
+  backend(x.device()).binary_scalar(op, y.view(), x.view(), s, scalar_first);
+  return y;
+}
+
+Array where(const Array& condition, const Array& a, const Array& b) {
+  check_same_kind("where", a, b);
+  NORMA_CHECK(condition.dtype() == boolean && condition.device() == a.device(),
+              "where: condition must be boolean on ", a.device(), ", got ", condition.dtype(), " on ",
+              condition.device());
+  const Shape shape =
+      broadcast_shapes(condition.shape(), broadcast_shapes(a.shape(), b.shape(), "where"), "where");
+  Array y = Array::empty(shape, a.dtype(), a.device());
+  backend(a.device())
+      .where(y.view(), condition.expand(shape).view(), a.expand(shape).view(), b.expand(shape).view());
+  return y;
+}
+
+Array reduce(Reduce op, const Array& x, const Shape& kept_shape) {
+  Array y = Array::empty(kept_shape, x.dtype(), x.device());
+  backend(x.device()).reduce(op, y.view(), x.view());
+  return y;
+}
+
+Array reduce_all(Reduce op, const Array& x) {
+  return reduce(op, x, kept_shape(x.shape(), {}, "reduce")).reshape(Shape{});
+}
+
+Array matmul(const Array& a, const Array& b) {
+  check_same_kind("matmul", a, b);
+  NORMA_CHECK(is_floating(a.dtype()), "matmul: needs a floating dtype, got ", a.dtype());
+  NORMA_CHECK(a.rank() >= 2 && b.rank() >= 2 && a.shape()[-1] == b.shape()[-2],
+              "matmul: the last axis of a must equal the one before the last of b, got ", a.shape(), " and ",
+              b.shape());
+  const auto batch = [](const Array& x) {
+    return Shape(x.shape().extents().first(static_cast<std::size_t>(x.rank() - 2)));
+  };
+  const Shape shared = broadcast_shapes(batch(a), batch(b), "matmul");
+  const auto full = [&](std::int64_t rows, std::int64_t columns) {
+    return shared.inserted(shared.rank(), rows).inserted(shared.rank() + 1, columns);
+  };
+  Array c = Array::empty(full(a.shape()[-2], b.shape()[-1]), a.dtype(), a.device());
+  backend(a.device())
+      .matmul(c.view(), a.expand(full(a.shape()[-2], a.shape()[-1])).view(),
+              b.expand(full(b.shape()[-2], b.shape()[-1])).view(), 1, 0);
+  return c;
+}
+
+void add_in_place(const Array& x, const Array& y) {
+  check_same_kind("add_", x, y);
+  NORMA_ASSERT(x.shape() == y.shape());
+  backend(x.device()).binary(Binary::add, x.view(), x.view(), y.view());
+  x.bump_version();
+}
+
+Shape kept_shape(const Shape& shape, const Axes& axes, const char* op) {
+  Shape kept = shape;
+  if (axes.all()) {
+    for (int axis = 0; axis < shape.rank(); ++axis) kept = kept.with(axis, 1);
+    return kept;
+  }
+  bool seen[max_rank] = {};
+  for (const int raw : axes.list()) {
+    const int axis = normalize_axis(raw, shape.rank(), op);
+    NORMA_CHECK(!seen[axis], op, ": axis ", raw, " is given twice");
+    seen[axis] = true;
+    kept = kept.with(axis, 1);
+  }
+  return kept;
+}
+
+Shape dropped_shape(const Shape& shape, const Axes& axes, const char* op) {
+  if (axes.all()) return Shape{};
+  bool dropped[max_rank] = {};
+  for (const int raw : axes.list()) dropped[normalize_axis(raw, shape.rank(), op)] = true;
+  Shape out = shape;
+  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+    if (dropped[axis]) out = out.removed(axis);
+  }
+  return out;
+}
+
+}  // namespace norma::kernels

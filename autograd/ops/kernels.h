@@ -1,0 +1,34 @@
+// Values of ops on Arrays: these functions check operands, allocate the result and call the backend. No
+// history. For the files in autograd/ops/, and for ops written outside the tree.
+#pragma once
+
+#include <vector>
+
+#include "autograd/tensor.h"
+
+namespace norma::kernels {
+
+/// Throws unless both have one dtype and live on one device: "op: a is f32 on cpu, b is f64 on cpu; convert
+/// with to()".
+void check_same_kind(const char* op, const Array& a, const Array& b);
+
+Array unary(Unary op, const Array& x, double a = 0, double b = 0);
+/// Broadcasts. `name` is used in messages.
+Array binary(Binary op, const Array& a, const Array& b, const char* name);
+Array binary_scalar(Binary op, const Array& x, double s, bool scalar_first = false);
+Array where(const Array& condition, const Array& a, const Array& b);
+/// Reduced axes keep extent 1. `reduced` flags axes; empty extents give the op's neutral element.
+Array reduce(Reduce op, const Array& x, const Shape& kept_shape);
+/// Over everything, to rank 0.
+Array reduce_all(Reduce op, const Array& x);
+/// a [.., m, k] times b [.., k, n]; batch axes broadcast. Ranks >= 2.
+Array matmul(const Array& a, const Array& b);
+/// x += y, same shape, dtype and device; bumps the version.
+void add_in_place(const Array& x, const Array& y);
+
+/// The shape of x with the axes set to extent 1. No axes = all. Throws on repeated or invalid axes.
+Shape kept_shape(const Shape& shape, const Axes& axes, const char* op);
+/// The shape of x without the axes.
+Shape dropped_shape(const Shape& shape, const Axes& axes, const char* op);
+
+}  // namespace norma::kernels

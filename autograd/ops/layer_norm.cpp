@@ -1,0 +1,60 @@
+// Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450) over the last axis.
+#include "autograd/fused.h"
+#include "autograd/ops.h"
+#include "autograd/ops/rows.h"
+
+namespace norma {
+namespace {
+
+// x, y: [.., d]   weight, bias: [d]
+struct LayerNormOp {
+  static constexpr const char* name = "layer_norm";
+  double eps;
+
+  Tensor definition(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
+    const Tensor centred = x - x.mean(-1, keepdim);
+    Tensor y = centred * (centred.square().mean(-1, keepdim) + eps).rsqrt();
+    if (weight.defined()) y = y * weight;
+    if (bias.defined()) y = y + bias;
+    return y;
+  }
+
+  std::optional<Array> forward(Kept& kept, const Array& x, const Array& weight, const Array& bias) const {
+    if (x.numel() == 0) return std::nullopt;
+    Array y = detail::empty_like(x);
+    const Array mean = detail::row_statistics(x);
+    const Array rstd = detail::row_statistics(x);
+    if (!backend(x.device())
+             .layer_norm(detail::as_rows(y).view(), mean.view(), rstd.view(), detail::as_rows(x).view(),
+                         detail::packed(weight).view_or_none(), detail::packed(bias).view_or_none(), eps))
+      return std::nullopt;
+    kept = {mean, rstd};
+    return y;
+  }
+
+  std::vector<Array> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x,
+                              const Array& weight, const Array& bias) const {
+    const Array dx = detail::gradient_of(wanted[0], x);
+    const Array dweight = detail::gradient_of(wanted[1], weight);
+    const Array dbias = detail::gradient_of(wanted[2], bias);
+    NORMA_ASSERT(backend(x.device())
+                     .layer_norm_backward(detail::as_rows(dx).view_or_none(), dweight.view_or_none(),
+                                          dbias.view_or_none(), detail::as_rows(dy).view(),
+                                          detail::as_rows(x).view(), kept[0].view(), kept[1].view(),
+                                          detail::packed(weight).view_or_none()));
+    return {dx, dweight, dbias};
+  }
+};
+
+}  // namespace
+
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  detail::check_floating("layer_norm", "x", x);
+  NORMA_CHECK(x.dim() >= 1, "layer_norm: x must have at least one axis, got a scalar");
+  detail::check_per_column("layer_norm", "weight", weight, x);
+  detail::check_per_column("layer_norm", "bias", bias, x);
+  detail::check_eps("layer_norm", eps);
+  return apply(LayerNormOp{eps}, x, weight, bias);
+}
+
+}  // namespace norma

@@ -1,0 +1,65 @@
+// Root mean square normalization (Zhang & Sennrich 2019, arXiv:1910.07467) over the last axis.
+#include <cmath>
+
+#include "autograd/fused.h"
+#include "autograd/ops.h"
+#include "autograd/ops/rows.h"
+
+namespace norma {
+namespace {
+
+// x, y: [.., d]   weight: [d]
+struct RmsNormOp {
+  static constexpr const char* name = "rms_norm";
+  double eps;
+  RmsEps mode;
+
+  bool inside() const { return mode == RmsEps::inside; }
+
+  Tensor definition(const Tensor& x, const Tensor& weight) const {
+    Tensor y;
+    if (inside()) {
+      y = x * (x.square().mean(-1, keepdim) + eps).rsqrt();
+    } else {
+      // The norm's gradient at a zero row is zero, so there dx = weight * dy / eps.
+      const double root = std::sqrt(static_cast<double>(x.size(-1)));
+      y = x / (x.norm(-1, keepdim) / root + eps);
+    }
+    return weight.defined() ? y * weight : y;
+  }
+
+  std::optional<Array> forward(Kept& kept, const Array& x, const Array& weight) const {
+    if (x.numel() == 0) return std::nullopt;
+    Array y = detail::empty_like(x);
+    const Array rstd = detail::row_statistics(x);
+    if (!backend(x.device())
+             .rms_norm(detail::as_rows(y).view(), rstd.view(), detail::as_rows(x).view(),
+                       detail::packed(weight).view_or_none(), eps, inside()))
+      return std::nullopt;
+    kept = {rstd};
+    return y;
+  }
+
+  std::vector<Array> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x,
+                              const Array& weight) const {
+    const Array dx = detail::gradient_of(wanted[0], x);
+    const Array dweight = detail::gradient_of(wanted[1], weight);
+    NORMA_ASSERT(backend(x.device())
+                     .rms_norm_backward(detail::as_rows(dx).view_or_none(), dweight.view_or_none(),
+                                        detail::as_rows(dy).view(), detail::as_rows(x).view(), kept[0].view(),
+                                        detail::packed(weight).view_or_none(), eps, inside()));
+    return {dx, dweight};
+  }
+};
+
+}  // namespace
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, RmsEps mode) {
+  detail::check_floating("rms_norm", "x", x);
+  NORMA_CHECK(x.dim() >= 1, "rms_norm: x must have at least one axis, got a scalar");
+  detail::check_per_column("rms_norm", "weight", weight, x);
+  detail::check_eps("rms_norm", eps);
+  return apply(RmsNormOp{eps, mode}, x, weight);
+}
+
+}  // namespace norma

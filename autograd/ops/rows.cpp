@@ -1,0 +1,42 @@
+#include "autograd/ops/rows.h"
+
+#include <cmath>
+
+namespace norma::detail {
+
+void check_floating(const char* op, const char* argument, const Tensor& x) {
+  check_defined(op, argument, x);
+  NORMA_CHECK(is_floating(x.dtype()), op, ": ", argument, " must have a floating dtype, got ", x.dtype(), " ",
+              x.shape());
+}
+
+void check_like(const char* op, const char* argument, const Tensor& tensor, const Tensor& x) {
+  NORMA_CHECK(tensor.dtype() == x.dtype() && tensor.device() == x.device(), op, ": ", argument, " must be ",
+              x.dtype(), " on ", x.device(), ", got ", tensor.dtype(), " on ", tensor.device(),
+              "; convert with to()");
+}
+
+void check_per_column(const char* op, const char* argument, const Tensor& tensor, const Tensor& x) {
+  if (!tensor.defined()) return;
+  const std::int64_t d = x.size(-1);
+  NORMA_CHECK(tensor.shape() == Shape{d}, op, ": ", argument, " must have shape [", d, "] (last axis of x ",
+              x.shape(), "), got ", tensor.shape());
+  check_like(op, argument, tensor, x);
+}
+
+void check_eps(const char* op, double eps) {
+  NORMA_CHECK(std::isfinite(eps) && eps >= 0, op, ": eps must be finite and >= 0, got ", eps);
+}
+
+std::int64_t row_count(const Shape& shape) {
+  std::int64_t rows = 1;
+  for (int axis = 0; axis + 1 < shape.rank(); ++axis) rows *= shape[axis];
+  return rows;
+}
+
+Array as_rows(const Array& x) {
+  if (!x.defined()) return x;
+  return x.contiguous().reshape(Shape{row_count(x.shape()), x.shape()[-1]});
+}
+
+}  // namespace norma::detail

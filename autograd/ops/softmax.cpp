@@ -1,0 +1,85 @@
+// softmax, log_softmax and logsumexp. Their gradients need the result only, so they are primitives that keep
+// it, with rules written in ops; kernels serve where no history is asked for.
+#include "autograd/node.h"
+#include "autograd/ops.h"
+#include "autograd/ops/kernels.h"
+#include "autograd/ops/rows.h"
+
+namespace norma {
+namespace {
+
+/// Subtracting the maximum keeps every exponential at or below 1. The result does not depend on it, so no
+/// gradient passes through.
+Tensor softmax_definition(const Tensor& x, int axis, bool log) {
+  const Tensor shifted = x - x.detach().amax(axis, keepdim);
+  const Tensor e = shifted.exp();
+  return log ? shifted - e.sum(axis, keepdim).log() : e / e.sum(axis, keepdim);
+}
+
+/// Runs a row kernel with `axis` as the last one: kernel(y, x..) on [rows, d]. Undefined where there is none.
+template <class Kernel, class... Arrays>
+Array along_last_axis(int axis, const Kernel& kernel, const Array& x, const Arrays&... more) {
+  const auto rows = [axis](const Array& a) { return detail::as_rows(a.transpose(axis, -1)); };
+  const Array y = detail::empty_like(x.transpose(axis, -1));
+  if (!kernel(detail::as_rows(y).view(), rows(x).view(), rows(more).view()...)) return Array();
+  return y.transpose(axis, -1).contiguous();
+}
+
+Array softmax_value(const Tensor& x, int axis, bool log) {
+  const auto kernel = [&](View y, View rows) { return backend(x.device()).softmax(y, rows, log); };
+  Array y = along_last_axis(axis, kernel, x.array());
+  return y.defined() ? y : softmax_definition(x.detach(), axis, log).array();
+}
+
+/// softmax: dx = y (dy - sum(y dy)); log_softmax: dx = dy - exp(y) sum(dy).
+Tensor softmax_gradient(const Backward& b, int axis, bool log) {
+  if (!b.create_graph && !DefinitionsOnly::active()) {
+    const auto kernel = [&](View dx, View y, View dy) {
+      return backend(b.dy.device()).softmax_backward(dx, y, dy, log);
+    };
+    Array dx = along_last_axis(axis, kernel, b.output().array(), b.dy.array());
+    if (dx.defined()) return Tensor(std::move(dx));
+  }
+  const Tensor y = b.output();
+  if (log) return b.dy - y.exp() * b.dy.sum(axis, keepdim);
+  return y * (b.dy - (y * b.dy).sum(axis, keepdim));
+}
+
+Tensor softmax_op(const char* name, const Tensor& x, int axis, bool log) {
+  detail::check_floating(name, "x", x);
+  axis = normalize_axis(axis, x.dim(), name);
+  if (x.numel() == 0) return x.clone();
+  if (DefinitionsOnly::active()) return softmax_definition(x, axis, log);
+  return record(name, softmax_value(x, axis, log), {x},
+                [axis, log](const Backward& b) -> Gradients { return {softmax_gradient(b, axis, log)}; },
+                {.keep_output = true});
+}
+
+}  // namespace
+
+Tensor softmax(const Tensor& x, int axis) { return softmax_op("softmax", x, axis, false); }
+Tensor log_softmax(const Tensor& x, int axis) { return softmax_op("log_softmax", x, axis, true); }
+Tensor Tensor::softmax(int axis) const { return norma::softmax(*this, axis); }
+Tensor Tensor::log_softmax(int axis) const { return norma::log_softmax(*this, axis); }
+
+// log(sum(exp(x))); its gradient is the softmax over the axes. It is normalized anew: y, rounded to the
+// dtype, would cost f32 gradients their digits where y is large. Where every x is -inf, y is -inf and the
+// gradient 0.
+Tensor Tensor::logsumexp(const Axes& axes, bool keep) const {
+  detail::check_floating("logsumexp", "x", *this);
+  const Tensor values = detach();
+  const Tensor largest = values.amax(axes, keepdim);
+  const Tensor shift = largest.masked_fill(logical_not(largest.isfinite()), 0);
+  const Tensor result = (values - shift).exp().sum(axes, keepdim).log() + shift;
+  const Tensor y = record("logsumexp", result.array(), {*this},
+                          [x = Saved(*this), shift, axes](const Backward& b) -> Gradients {
+                            const Tensor e = (x.get() - shift).exp();
+                            const Tensor total = e.sum(axes, keepdim);
+                            return {b.dy * (e / total.masked_fill(total.detach() == 0, 1))};
+                          });
+  if (keep) return y;
+  const Shape dropped = kernels::dropped_shape(shape(), axes, "logsumexp");
+  return y.reshape(std::vector<std::int64_t>(dropped.begin(), dropped.end()));
+}
+
+}  // namespace norma
