@@ -1,0 +1,27 @@
+#include "nn/norm/layer_norm.h"
+
+#include "autograd/ops.h"
+#include "nn/norm/trailing.h"
+
+namespace norma::nn {
+
+LayerNorm::LayerNorm(const LayerNormOptions& options) : options_(options) {
+  detail::check_norm("LayerNorm", options.normalized_shape, options.eps);
+  if (!options.elementwise_affine) return;
+  weight = Parameter(ones(options.normalized_shape));
+  if (options.bias) bias = Parameter(zeros(options.normalized_shape));
+}
+
+Tensor LayerNorm::operator()(const Tensor& x) const {
+  const Tensor y =
+      layer_norm(detail::flatten_trailing("LayerNorm", x, options_.normalized_shape),
+                 detail::flatten_parameter(weight), detail::flatten_parameter(bias), options_.eps);
+  return detail::unflatten_trailing(y, options_.normalized_shape);
+}
+
+std::string LayerNorm::describe() const {
+  return norma::detail::concat(options_.normalized_shape, ", eps=", options_.eps,
+                               ", elementwise_affine=", options_.elementwise_affine);
+}
+
+}  // namespace norma::nn

@@ -1,0 +1,33 @@
+// Root-mean-square normalization (Zhang & Sennrich 2019, arXiv:1910.07467).
+#pragma once
+
+#include "autograd/ops.h"
+#include "nn/module.h"
+
+namespace norma::nn {
+
+struct RMSNormOptions {
+  Shape normalized_shape = {};        // the trailing extents of x that are normalized together
+  double eps = 1e-8;                  // >= 0
+  RmsEps eps_mode = RmsEps::outside;  // outside: x / (rms + eps); inside: x / sqrt(mean(x^2) + eps)
+  bool elementwise_affine = true;
+};
+
+/// y = x / (rms(x) + eps) * weight over the trailing axes; no mean, no bias. x [.., normalized_shape]; weight
+/// (starts at 1) has normalized_shape. Training = eval. eps outside the root is the form of the authors'
+/// PyTorch code; LLaMA's is {.eps = 1e-6, .eps_mode = RmsEps::inside}. Throws as LayerNorm does.
+class RMSNorm : public Module {
+ public:
+  explicit RMSNorm(std::int64_t width) : RMSNorm(RMSNormOptions{.normalized_shape = {width}}) {}
+  explicit RMSNorm(const RMSNormOptions& options);
+  Tensor operator()(const Tensor& x) const;
+  std::string describe() const override;
+
+  Parameter weight;
+  NORMA_PARTS(weight)
+
+ private:
+  RMSNormOptions options_;
+};
+
+}  // namespace norma::nn
