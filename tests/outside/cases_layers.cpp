@@ -1,0 +1,185 @@
+#include "nn/activation.h"
+#include "nn/block.h"
+#include "nn/dropout.h"
+#include "nn/embedding.h"
+#include "nn/feed_forward.h"
+#include "nn/norm/layer_norm.h"
+#include "nn/norm/norm.h"
+#include "nn/norm/rms_norm.h"
+#include "nn/rotary.h"
+#include "tests/outside/cases.h"
+
+namespace norma::tests::outside {
+namespace {
+
+using In = Tensors&;
+using Opt = const CaseOptions&;
+
+/// The module with the parameters of the case, called on the first input.
+template <class Layer>
+Tensors with_parameters(Layer layer, Tensors& in, const CaseOptions& o) {
+  take_parameters(layer, in, o);
+  return {layer(in[0])};
+}
+
+nn::MultiheadAttentionOptions attention_options(const CaseOptions& o) {
+  nn::MultiheadAttentionOptions options;
+  options.embed_dim = o.integer("embed_dim");
+  options.num_heads = o.integer("num_heads");
+  options.kv_heads = o.integer("kv_heads");
+  options.bias = o.flag("bias");
+  options.out_bias = o.flag("out_bias");
+  options.causal = o.flag("causal");
+  options.rotary = o.flag("rotary");
+  if (o.number("softcap") > 0) options.softcap = o.number("softcap");
+  return options;
+}
+
+Tensors multihead_attention(Tensors& in, const CaseOptions& o) {
+  nn::MultiheadAttention attention(attention_options(o));
+  take_parameters(attention, in, o);
+  const std::string& kind = o.text("mask");
+  nn::AttentionInputs inputs;
+  if (kind == "padding") {
+    inputs.key_mask = in[1];
+  } else if (kind != "none") {
+    inputs.mask = in[1];
+  }
+  if (kind == "both") inputs.key_mask = in[2];
+  return {attention(in[0], inputs)};
+}
+
+/// The first positions, then the others one by one, through one cache.
+Tensors cached_attention(Tensors& in, const CaseOptions& o) {
+  nn::MultiheadAttention attention(attention_options(o));
+  take_parameters(attention, in, o);
+  const NoGrad no_grad;
+  const std::int64_t length = in[0].size(1), first = o.integer("first");
+  nn::KeyValueCache cache(length);
+  const nn::AttentionInputs inputs{.cache = &cache};
+  Tensors parts{attention(in[0].narrow(1, 0, first), inputs)};
+  for (std::int64_t i = first; i < length; ++i) parts.push_back(attention(in[0].narrow(1, i, 1), inputs));
+  return {cat(parts, 1)};
+}
+
+Tensors pre_norm_block(Tensors& in, const CaseOptions& o) {
+  nn::BlockOptions options;
+  options.attention = attention_options(o);
+  options.feed_forward = o.text("feed_forward");
+  options.hidden_dim = o.integer("hidden_dim");
+  options.norm = o.text("norm");
+  options.eps = o.number("eps");
+  return with_parameters(nn::PreNormBlock(options), in, o);
+}
+
+Tensors layer_norm_module(Tensors& in, const CaseOptions& o) {
+  return with_parameters(nn::LayerNorm({.normalized_shape = o.shape(),
+                                        .eps = o.number("eps"),
+                                        .elementwise_affine = o.flag("affine"),
+                                        .bias = o.flag("bias")}),
+                         in, o);
+}
+
+Tensors rms_norm_module(Tensors& in, const CaseOptions& o) {
+  const RmsEps mode = o.text("mode") == "outside" ? RmsEps::outside : RmsEps::inside;
+  return with_parameters(nn::RMSNorm({.normalized_shape = o.shape(),
+                                      .eps = o.number("eps"),
+                                      .eps_mode = mode,
+                                      .elementwise_affine = o.flag("affine")}),
+                         in, o);
+}
+
+Tensors sequential(Tensors& in, const CaseOptions& o) {
+  const std::int64_t hidden = o.integer("hidden");
+  nn::Sequential row(nn::Linear(in[0].size(-1), hidden), nn::Tanh());
+  row.push_back(nn::Linear(hidden, o.integer("out")));
+  take_parameters(row, in, o);
+  return {row(in[0])};
+}
+
+std::vector<Row> activation_rows() {
+  return {
+      {"Identity", [](In in, Opt) -> Tensors { return {nn::Identity()(in[0])}; }},
+      {"ReLU", [](In in, Opt) -> Tensors { return {nn::ReLU()(in[0])}; }},
+      {"SiLU", [](In in, Opt) -> Tensors { return {nn::SiLU()(in[0])}; }},
+      {"Tanh", [](In in, Opt) -> Tensors { return {nn::Tanh()(in[0])}; }},
+      {"Sigmoid", [](In in, Opt) -> Tensors { return {nn::Sigmoid()(in[0])}; }},
+      {"Softplus", [](In in, Opt) -> Tensors { return {nn::Softplus()(in[0])}; }},
+      {"GELU",
+       [](In in, Opt o) -> Tensors {
+         return {nn::GELU(o.text("form") == "erf" ? Gelu::erf : Gelu::tanh)(in[0])};
+       }},
+      {"Activation", [](In in, Opt o) -> Tensors { return {nn::Activation(o.text("name"))(in[0])}; }},
+      {"Dropout",
+       [](In in, Opt o) -> Tensors {
+         nn::Dropout dropout(o.number("p"));
+         dropout.eval();
+         return {dropout(in[0])};
+       }},
+  };
+}
+
+std::vector<Row> module_rows() {
+  return {
+      {"Linear",
+       [](In in, Opt o) {
+         return with_parameters(nn::Linear(in[0].size(-1), o.integer("out"), o.flag("bias")), in, o);
+       }},
+      {"Embedding",
+       [](In in, Opt o) { return with_parameters(nn::Embedding(in[1].size(0), in[1].size(1)), in, o); }},
+      {"Sequential", sequential},
+      {"LayerNorm", layer_norm_module},
+      {"RMSNorm", rms_norm_module},
+      {"make_norm",
+       [](In in, Opt o) {
+         return with_parameters(nn::make_norm(o.text("name"), o.integer("width"), o.number("eps")), in, o);
+       }},
+      {"rotate",
+       [](In in, Opt o) -> Tensors {
+         const Tensor& x = in[0];
+         return {nn::rotate(
+             x, nn::rotary_table(x.size(-2), x.size(-1), o.integer("offset"), o.number("base"), f64))};
+       }},
+      {"rotary_table",
+       [](In, Opt o) -> Tensors {
+         const nn::RotaryTable table = nn::rotary_table(o.integer("length"), o.integer("d"),
+                                                        o.integer("offset"), o.number("base"), f64);
+         return {table.cos, table.sin};
+       }},
+      {"MultiheadAttention", multihead_attention},
+      {"KeyValueCache", cached_attention},
+      {"FeedForward",
+       [](In in, Opt o) {
+         return with_parameters(nn::FeedForward({.embed_dim = in[0].size(-1),
+                                                 .hidden_dim = o.integer("hidden_dim"),
+                                                 .activation = o.text("activation"),
+                                                 .bias = o.flag("bias")}),
+                                in, o);
+       }},
+      {"SwiGLU",
+       [](In in, Opt o) {
+         return with_parameters(nn::SwiGLU({.embed_dim = in[0].size(-1),
+                                            .hidden_dim = o.integer("hidden_dim"),
+                                            .bias = o.flag("bias")}),
+                                in, o);
+       }},
+      {"make_feed_forward",
+       [](In in, Opt o) {
+         return with_parameters(
+             nn::make_feed_forward(o.text("name"), in[0].size(-1), o.integer("hidden_dim"), o.flag("bias")),
+             in, o);
+       }},
+      {"PreNormBlock", pre_norm_block},
+  };
+}
+
+}  // namespace
+
+std::vector<Row> layer_rows() {
+  std::vector<Row> all = activation_rows();
+  const std::vector<Row> modules = module_rows();
+  all.insert(all.end(), modules.begin(), modules.end());
+  return all;
+}
+
+}  // namespace norma::tests::outside
