@@ -1,6 +1,6 @@
 #include "nn/checkpoint.h"
 
-#include <charconv>
+#include "core/number.h"
 
 namespace norma::nn {
 namespace {
@@ -13,21 +13,10 @@ std::string prefixed(std::string_view prefix, std::string_view name) {
   return std::string(prefix).append(name);
 }
 
-// Shortest text that reads back as the same number, whatever the locale.
-template <class T>
-std::string to_text(T value) {
-  char buffer[40];
-  const auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer, value);
-  NORMA_ASSERT(error == std::errc());
-  return {buffer, end};
-}
-
 template <class T>
 T to_number(std::string_view text, const std::string& path, std::string_view name) {
   T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  NORMA_CHECK(error == std::errc() && end == text.data() + text.size(), path, ": \"", name,
-              "\" is no number: \"", text, "\"");
+  NORMA_CHECK(parse_number(text, value), path, ": \"", name, "\" is no number: \"", text, "\"");
   return value;
 }
 

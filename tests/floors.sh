@@ -13,7 +13,7 @@ umbrella() {
   printf '%s\n' '// The whole public interface of the library in one include. Written by `make umbrella`.' '#pragma once'
   for floor in core autograd nn; do
     echo
-    headers_of $floor | grep -vE '^(nn/norma|core/file|nn/parameter_registry|nn/norm/trailing|.*/internal|.*_doctest)\.h$' | sed 's/.*/#include "&"/'
+    headers_of $floor | grep -vE '^(nn/norma|core/file|core/number|nn/parameter_registry|nn/norm/trailing|.*/internal|.*_doctest)\.h$' | sed 's/.*/#include "&"/'
   done
 }
 if [ "${1-}" = --umbrella ]; then umbrella; exit; fi

@@ -1,0 +1,54 @@
+// generate: lets a trained GPT write on, or add.
+#include "core/parallel.h"
+#include "models/answer.h"
+#include "models/programs/command_line.h"
+
+int main(int argc, char** argv) {
+  using namespace norma;
+  using namespace norma::models;
+  constexpr const char* program = "generate";
+  std::string checkpoint = "build/train/gpt.safetensors", prompt;
+  std::int64_t tokens = 300;
+  std::uint64_t seed = 1;
+  int threads = 0;
+  bool no_cache = false;
+  SamplingOptions sampling{.temperature = 0.8};
+
+  CLI::App app("Continues a prompt with a model of train_gpt; a model of addition answers problems.",
+               program);
+  app.add_option("--checkpoint", checkpoint, "file that train_gpt wrote")->capture_default_str();
+  app.add_option("--prompt", prompt, "text to continue, or a problem such as 12+34");
+  app.add_option("--tokens", tokens, "bytes to write")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--temperature", sampling.temperature, "0: always the likeliest; above 1: bolder")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--top-k", sampling.top_k, "only the k likeliest; 0: all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--top-p", sampling.top_p, "only the likeliest that reach this probability together")
+      ->capture_default_str()
+      ->check(CLI::Range(1e-6, 1.0));
+  app.add_option("--seed", seed, "of the draws")->capture_default_str();
+  app.add_option("--threads", threads, "0: all cores")->capture_default_str()->check(CLI::Range(0, 1024));
+  app.add_flag("--no-cache", no_cache, "compute keys and values anew for each token (same text, slower)");
+  if (const int code = programs::parse(app, program, argc, argv); code >= 0) return code;
+
+  try {
+    if (threads > 0) set_num_threads(threads);
+    TrainedGpt trained = load_gpt(checkpoint);
+    programs::watch_interrupts();
+    if (!trained.settings.data.empty()) std::fputs(prompt.c_str(), stdout);
+    Generator generator(seed);
+    answer(trained, prompt, tokens, sampling, !no_cache, generator, [](const std::string& piece) {
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
+      std::fflush(stdout);
+      return programs::interrupt_seen == 0;
+    });
+    std::fputc('\n', stdout);
+  } catch (const std::exception& error) {
+    return programs::complain(program, error.what(), programs::wrong_usage);
+  }
+  if (std::ferror(stdout) != 0)
+    return programs::complain(program, "standard output cannot be written", programs::failure);
+  return programs::interrupt_seen != 0 ? programs::interrupted : 0;
+}

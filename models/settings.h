@@ -1,0 +1,97 @@
+// Settings of a training run of a GPT. Each is named once, in visit_settings: from there come the flags of
+// train_gpt, its --help, and what a checkpoint keeps, so that a run is resumed with the settings it had.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/device.h"
+#include "models/gpt.h"
+#include "nn/optim/schedule.h"
+#include "nn/safetensors.h"
+
+namespace norma::models {
+
+struct Settings {
+  std::string data;                  // a file; empty: addition problems
+  std::int64_t digits = 3;           // of the numbers to add
+  double validation_fraction = 0.1;  // held out, in [0, 1)
+
+  std::int64_t layers = 4, heads = 4, kv_heads = 0, width = 128;
+  std::int64_t context = 0;  // 0: default_context
+  std::string norm = "layer", placement = "pre", positions = "learned", activation = "gelu";
+  bool untied = false;
+  double dropout = 0;
+
+  std::int64_t batch = 64, accumulate = 1, steps = 2000;
+  double lr = 2e-3, min_lr = 2e-4;
+  std::int64_t warmup = 100;
+  std::string schedule = "cosine";
+  double weight_decay = 0.1, clip = 1;
+  std::uint64_t seed = 1;
+
+  std::int64_t threads = 0;  // 0: as many as there are cores
+  std::string device = "cpu";
+  std::int64_t eval_every = 250;
+  std::string log = "build/train/log.csv";
+  std::string checkpoint = "build/train/gpt.safetensors";
+  double seconds = 0;        // 0: no limit
+  std::int64_t stop_at = 0;  // 0: at the end
+};
+
+/// May a resumed run have another value than the run that it goes on with?
+enum class OnResume : std::uint8_t { keep, change };
+
+/// Calls visit(name, value, on_resume, help) for each setting, in the order of --help. Names are the flags
+/// without dashes.
+template <class S, class Visit>
+void visit_settings(S& s, Visit&& visit) {
+  using enum OnResume;
+  visit("data", s.data, keep, "file to train on, read byte by byte; without it: addition of integers");
+  visit("digits", s.digits, keep, "digits of the integers to add, 1 to 9");
+  visit("validation", s.validation_fraction, keep, "part of the data that is held out, in [0, 1)");
+  visit("layers", s.layers, keep, "Transformer blocks");
+  visit("heads", s.heads, keep, "attention heads; divides the width");
+  visit("kv-heads", s.kv_heads, keep, "heads of keys and values; divides the heads; 0: as many");
+  visit("width", s.width, keep, "features of a position");
+  visit("context", s.context, keep,
+        "positions seen at once; 0: a whole addition problem, or 64 bytes of a file");
+  visit("norm", s.norm, keep, "layer, rms or none");
+  visit("placement", s.placement, keep, "where the norms stand: pre");
+  visit("positions", s.positions, keep, "learned or rotary");
+  visit("activation", s.activation, keep, "gelu, gelu_tanh, relu, silu, tanh, sigmoid, softplus or swiglu");
+  visit("untied", s.untied, keep, "give the head weights of its own instead of the embedding's");
+  visit("dropout", s.dropout, keep, "probability, in [0, 1)");
+  visit("batch", s.batch, keep, "sequences in one forward pass");
+  visit("accumulate", s.accumulate, keep, "forward passes in one step");
+  visit("steps", s.steps, change, "updates in all");
+  visit("lr", s.lr, change, "highest learning rate");
+  visit("min-lr", s.min_lr, change, "learning rate at the end");
+  visit("warmup", s.warmup, change, "steps until the rate is at its highest");
+  visit("schedule", s.schedule, change, "constant, linear, cosine, inverse_sqrt or wsd");
+  visit("weight-decay", s.weight_decay, change, "of weights, not of biases and norms");
+  visit("clip", s.clip, change, "largest norm of the gradient; 0: no limit");
+  visit("seed", s.seed, keep, "of starting values, batches and dropout");
+  visit("threads", s.threads, change, "0: all cores");
+  visit("device", s.device, change, "cpu, or reference (plain loops, slow)");
+  visit("eval-every", s.eval_every, change, "steps between evaluations and checkpoints; 0: at the end only");
+  visit("log", s.log, change, "CSV file, one record a step");
+  visit("checkpoint", s.checkpoint, change, "file for the model and the state of the run");
+  visit("seconds", s.seconds, change, "stop after this time, as if interrupted; 0: no limit");
+  visit("stop-at", s.stop_at, change, "stop after this step, as if interrupted; 0: no limit");
+}
+
+/// Throws Error naming the flag for a value that is out of range, the checks of models and schedules
+/// included.
+void check(const Settings& settings);
+
+GptOptions gpt_options(const Settings& settings, std::int64_t vocabulary, std::int64_t context);
+nn::Schedule make_schedule(const Settings& settings);
+Device parse_device(const std::string& name);
+
+/// For a checkpoint's texts and back. Unknown names are skipped, absent ones keep the default; a text that is
+/// no number where one belongs throws Error.
+nn::Metadata to_metadata(const Settings& settings);
+Settings settings_from(const nn::Metadata& metadata);
+
+}  // namespace norma::models
