@@ -78,7 +78,8 @@ class Array {
   std::int64_t version() const;
   /// Notes an in-place change made through view() or data().
   void bump_version() const;
-  /// Version at the latest in-place change that a graph recorded; other arrays on this storage are stale then.
+  /// Version at the latest in-place change that a graph recorded; other arrays on this storage are stale
+  /// then.
   std::int64_t recorded_version() const { return storage_->recorded_version; }
   void note_recorded_change() const { storage_->recorded_version = storage_->version; }
   bool shares_storage(const Array& other) const { return defined() && storage_ == other.storage_; }

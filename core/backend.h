@@ -5,8 +5,8 @@
 // Unless said otherwise: outputs do not overlap inputs (they may be the same view in elementwise kernels);
 // all views of a call have the same floating dtype; the required kernels take arbitrary strides (random: a
 // contiguous view), the fused ones get contiguous views. A view of rank 0 without data is an absent optional
-// argument. Saved statistics (mean, rstd, lse) are always f64: a mean rounded to f32 would cost f32 rows with a
-// large mean their digits.
+// argument. Saved statistics (mean, rstd, lse) are always f64: a mean rounded to f32 would cost f32 rows with
+// a large mean their digits.
 #pragma once
 
 #include <cstdint>
@@ -133,7 +133,8 @@ class Backend {
   /// Element i (row-major) of the contiguous view y is drawn from counter block key.offset + i.
   virtual void random(Random distribution, View y, RandomKey key, double a, double b) = 0;
 
-  // Fused kernels, each optional. x, y, dx and dy are [rows, d], weight and bias [d]; statistics are f64, [rows].
+  // Fused kernels, each optional. x, y, dx and dy are [rows, d], weight and bias [d]; statistics are f64,
+  // [rows].
   virtual bool softmax(View /*y*/, View /*x*/, bool /*log*/) { return false; }
   /// dx from y (softmax: y * (dy - sum(y dy)); log: dy - exp(y) * sum(dy)).
   virtual bool softmax_backward(View /*dx*/, View /*y*/, View /*dy*/, bool /*log*/) { return false; }

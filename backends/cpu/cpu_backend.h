@@ -40,13 +40,14 @@ class CpuBackend final : public Backend {
                      double smoothing) override;
   bool cross_entropy_backward(View dlogits, View dlosses, View lse, View logits, View targets,
                               std::int64_t ignore_index, double smoothing) override;
-  bool gelu(View y, View x, bool tanh_form) override;                      // activation.cpp
-  bool gelu_backward(View dx, View x, View dy, bool tanh_form) override;   // activation.cpp
-  bool silu(View y, View x) override;                                      // activation.cpp
-  bool silu_backward(View dx, View x, View dy) override;                   // activation.cpp
-  bool attention(View y, View lse, View q, View k, View v, View mask, const AttentionOptions& options) override;
-  bool attention_backward(View dq, View dk, View dv, View dy, View y, View lse, View q, View k, View v, View mask,
-                          const AttentionOptions& options) override;
+  bool gelu(View y, View x, bool tanh_form) override;                     // activation.cpp
+  bool gelu_backward(View dx, View x, View dy, bool tanh_form) override;  // activation.cpp
+  bool silu(View y, View x) override;                                     // activation.cpp
+  bool silu_backward(View dx, View x, View dy) override;                  // activation.cpp
+  bool attention(View y, View lse, View q, View k, View v, View mask,
+                 const AttentionOptions& options) override;
+  bool attention_backward(View dq, View dk, View dv, View dy, View y, View lse, View q, View k, View v,
+                          View mask, const AttentionOptions& options) override;
   bool dropout(View y, View x, RandomKey key, double p) override;          // random.cpp
   bool embedding(View y, View table, View index) override;                 // embedding.cpp
   bool embedding_backward(View dtable, View dy, View index) override;      // embedding.cpp
