@@ -167,14 +167,30 @@ decltype(auto) with_unary(Unary op, Body&& body) {
   switch (op) {
 #define NORMA_CASE(name) \
   case Unary::name:      \
-    return body.template operator()<Unary::name>();
-    NORMA_CASE(neg)
-    NORMA_CASE(exp)
-    NORMA_CASE(log) NORMA_CASE(sqrt) NORMA_CASE(rsqrt) NORMA_CASE(tanh) NORMA_CASE(erf) NORMA_CASE(abs)
-        NORMA_CASE(sign) NORMA_CASE(sin) NORMA_CASE(cos) NORMA_CASE(floor) NORMA_CASE(reciprocal)
-            NORMA_CASE(sigmoid) NORMA_CASE(expm1) NORMA_CASE(log1p) NORMA_CASE(relu) NORMA_CASE(affine)
-                NORMA_CASE(power) NORMA_CASE(clamp) NORMA_CASE(logical_not) NORMA_CASE(is_nan)
-                    NORMA_CASE(is_finite)
+    return body.template operator()<Unary::name>()
+    NORMA_CASE(neg);
+    NORMA_CASE(exp);
+    NORMA_CASE(log);
+    NORMA_CASE(sqrt);
+    NORMA_CASE(rsqrt);
+    NORMA_CASE(tanh);
+    NORMA_CASE(erf);
+    NORMA_CASE(abs);
+    NORMA_CASE(sign);
+    NORMA_CASE(sin);
+    NORMA_CASE(cos);
+    NORMA_CASE(floor);
+    NORMA_CASE(reciprocal);
+    NORMA_CASE(sigmoid);
+    NORMA_CASE(expm1);
+    NORMA_CASE(log1p);
+    NORMA_CASE(relu);
+    NORMA_CASE(affine);
+    NORMA_CASE(power);
+    NORMA_CASE(clamp);
+    NORMA_CASE(logical_not);
+    NORMA_CASE(is_nan);
+    NORMA_CASE(is_finite);
 #undef NORMA_CASE
   }
   NORMA_ASSERT(!"known unary op");
@@ -185,12 +201,22 @@ decltype(auto) with_binary(Binary op, Body&& body) {
   switch (op) {
 #define NORMA_CASE(name) \
   case Binary::name:     \
-    return body.template operator()<Binary::name>();
-    NORMA_CASE(add)
-    NORMA_CASE(sub)
-    NORMA_CASE(mul) NORMA_CASE(div) NORMA_CASE(power) NORMA_CASE(maximum) NORMA_CASE(minimum)
-        NORMA_CASE(equal) NORMA_CASE(not_equal) NORMA_CASE(less) NORMA_CASE(less_equal) NORMA_CASE(greater)
-            NORMA_CASE(greater_equal) NORMA_CASE(logical_and) NORMA_CASE(logical_or)
+    return body.template operator()<Binary::name>()
+    NORMA_CASE(add);
+    NORMA_CASE(sub);
+    NORMA_CASE(mul);
+    NORMA_CASE(div);
+    NORMA_CASE(power);
+    NORMA_CASE(maximum);
+    NORMA_CASE(minimum);
+    NORMA_CASE(equal);
+    NORMA_CASE(not_equal);
+    NORMA_CASE(less);
+    NORMA_CASE(less_equal);
+    NORMA_CASE(greater);
+    NORMA_CASE(greater_equal);
+    NORMA_CASE(logical_and);
+    NORMA_CASE(logical_or);
 #undef NORMA_CASE
   }
   NORMA_ASSERT(!"known binary op");

@@ -16,7 +16,7 @@ AdditionTask::AdditionTask(const Settings& settings)
 }
 
 std::string AdditionTask::describe() const {
-  const Problem example{12, 34};
+  const Problem example{3, 4};
   return "addition as text, such as " +
          data_.text(example).substr(0, static_cast<std::size_t>(data_.problem_length() - 1)) +
          " (the sum is written last digit first)";

@@ -107,7 +107,7 @@ Settings settings_from(const nn::Metadata& metadata) {
   Settings settings;
   visit_settings(settings, [&](const char* name, auto& value, OnResume, const char*) {
     const std::string* text = nn::find(metadata, name);
-    NORMA_CHECK(text == nullptr || read(*text, value), "settings: \"", name, "\" cannot be \"",
+    NORMA_CHECK(text == nullptr || read(*text, value), "--", name, " cannot be \"",
                 text == nullptr ? std::string() : *text, "\"");
   });
   return settings;

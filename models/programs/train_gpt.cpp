@@ -13,19 +13,35 @@ using namespace norma;
 using namespace norma::models;
 constexpr const char* program = "train_gpt";
 
-using Flags = std::map<std::string, CLI::Option*>;
+struct Flag {
+  CLI::Option* option = nullptr;
+  std::string text;
+};
+using Flags = std::map<std::string, Flag>;
 
-Flags add_flags(CLI::App& app, Settings& settings) {
-  Flags flags;
-  visit_settings(settings, [&](const char* name, auto& value, OnResume, const char* help) {
-    const std::string flag = std::string("--") + name;
-    if constexpr (std::is_same_v<std::remove_reference_t<decltype(value)>, bool>) {
-      flags[name] = app.add_flag(flag, value, help);
+void add_flags(CLI::App& app, Flags& flags) {
+  Settings defaults;
+  const nn::Metadata texts = to_metadata(defaults);
+  visit_settings(defaults, [&](const std::string& name, const auto& value, OnResume, const char* help) {
+    using T = std::remove_cvref_t<decltype(value)>;
+    Flag& flag = flags[name];
+    if constexpr (std::is_same_v<T, bool>) {
+      flag.option = app.add_flag_callback(
+          "--" + name, [&flag] { flag.text = "1"; }, help);
     } else {
-      flags[name] = app.add_option(flag, value, help)->capture_default_str();
+      flag.option = app.add_option("--" + name, flag.text, help)->take_last();
+      flag.option->default_str(*nn::find(texts, name))
+          ->type_name(std::is_same_v<T, std::string> ? "TEXT" : "NUMBER");
     }
   });
-  return flags;
+}
+
+Settings given_settings(const Flags& flags) {
+  nn::Metadata given;
+  for (const auto& [name, flag] : flags) {
+    if (flag.option->count() > 0) given.emplace_back(name, flag.text);
+  }
+  return settings_from(given);
 }
 
 // The settings of the checkpoint, with the flags that were given over them.
@@ -35,7 +51,7 @@ Settings resumed_settings(const std::string& path, const Settings& given, const 
   const nn::Metadata wanted = to_metadata(given);
   nn::Metadata merged = checkpoint.metadata;
   visit_settings(given, [&](const char* name, const auto&, OnResume on_resume, const char*) {
-    if (flags.at(name)->count() == 0) return;
+    if (flags.at(name).option->count() == 0) return;
     const std::string& value = *nn::find(wanted, name);
     for (auto& [key, text] : merged) {
       if (key != name) continue;
@@ -47,20 +63,20 @@ Settings resumed_settings(const std::string& path, const Settings& given, const 
   });
   Settings settings = settings_from(merged);
   // Limits of the earlier session do not hold for this one, and it goes on in the file named.
-  if (flags.at("seconds")->count() == 0) settings.seconds = 0;
-  if (flags.at("stop-at")->count() == 0) settings.stop_at = 0;
-  if (flags.at("checkpoint")->count() == 0) settings.checkpoint = path;
+  if (flags.at("seconds").option->count() == 0) settings.seconds = 0;
+  if (flags.at("stop-at").option->count() == 0) settings.stop_at = 0;
+  if (flags.at("checkpoint").option->count() == 0) settings.checkpoint = path;
   return settings;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  Settings settings;
   RunOptions options;
   CLI::App app("Trains a GPT on integer addition, or with --data on any file, and saves it with a log.",
                program);
-  const Flags flags = add_flags(app, settings);
+  Flags flags;
+  add_flags(app, flags);
   app.add_option("--resume", options.resume,
                  "checkpoint to go on with; its settings hold, most flags are not needed");
   if (const int code = programs::parse(app, program, argc, argv); code >= 0) return code;
@@ -69,6 +85,7 @@ int main(int argc, char** argv) {
   options.stop = [] { return programs::interrupt_seen != 0; };
   bool started = false;
   try {
+    Settings settings = given_settings(flags);
     if (!options.resume.empty()) settings = resumed_settings(options.resume, settings, flags);
     options.on_start = [&] {
       started = true;

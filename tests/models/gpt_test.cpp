@@ -1,0 +1,144 @@
+#include "models/gpt.h"
+
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "tests/messages.h"
+#include "tests/models/small_gpt.h"
+
+using namespace norma;
+using namespace norma::models;
+using namespace norma::tests;
+
+TEST_SUITE_BEGIN("gpt");
+
+TEST_CASE("GPT: names, shapes and number of parameters") {
+  Gpt tied(small_options());
+  // tokens, positions, blocks (2 norms, attention 4 w^2 + 4 w, feed-forward 8 w^2 + 5 w), last norm
+  CHECK(tied.parameter_count() == 11 * 16 + 8 * 16 + 2 * (12 * 256 + 13 * 16) + 2 * 16);
+  std::set<std::string> names;
+  for (const auto& [name, parameter] : tied.named_parameters()) names.insert(name);
+  for (const char* name :
+       {"token_embedding.weight", "position_embedding.weight", "blocks.1.norm1.weight",
+        "blocks.0.attention.qkv_proj.bias", "blocks.1.ffn.down_proj.weight", "norm.bias"}) {
+    CHECK_MESSAGE(names.contains(name), name);
+  }
+  GptOptions options = small_options();
+  options.tied = false;
+  options.positions = "rotary";
+  Gpt untied(options);
+  CHECK(untied.parameter_count() == tied.parameter_count() + 11 * 16 - 8 * 16);
+  CHECK(untied(some_tokens(3, 5, 11)).shape() == Shape{3, 5, 11});
+  CHECK(tied.to_string().find("tied head") != std::string::npos);
+}
+
+TEST_CASE("GPT: a new model knows nothing, for every norm, activation and kind of positions") {
+  for (const char* norm : {"layer", "rms"}) {
+    for (const char* activation : {"gelu", "swiglu", "relu"}) {
+      for (const char* positions : {"learned", "rotary"}) {
+        GptOptions options = small_options();
+        options.norm = norm;
+        options.activation = activation;
+        options.positions = positions;
+        options.kv_heads = 1;
+        Gpt model(options);
+        const double loss = cross_entropy(model(some_tokens(4, 8, 11)), some_tokens(4, 8, 11, 6)).item();
+        CAPTURE(norm);
+        CAPTURE(activation);
+        CAPTURE(positions);
+        CHECK(std::abs(loss - std::log(11.0)) < 0.05);
+      }
+    }
+  }
+}
+
+TEST_CASE("GPT: a later token does not reach earlier positions") {
+  for (const char* positions : {"learned", "rotary"}) {
+    GptOptions options = small_options();
+    options.positions = positions;
+    Gpt model = trained_gpt(options);
+    auto values = some_tokens(1, 8, 11).to_vector<std::int64_t>();
+    const Tensor before = model(tensor(values, {1, 8}));
+    values[5] = (values[5] + 1) % 11;
+    const Tensor after = model(tensor(values, {1, 8}));
+    CHECK(before.narrow(1, 0, 5).to_vector<float>() == after.narrow(1, 0, 5).to_vector<float>());
+    CHECK(largest_difference(before.narrow(1, 5, 3), after.narrow(1, 5, 3)) > 1e-3);
+  }
+}
+
+TEST_CASE("R62 GPT: pieces through the cache give the logits of one pass") {
+  for (const char* positions : {"learned", "rotary"}) {
+    GptOptions options = small_options();
+    options.positions = positions;
+    options.kv_heads = 1;
+    Gpt model = trained_gpt(options);
+    const NoGrad guard;
+    const Tensor tokens = some_tokens(2, 8, 11);
+    GptCache cache = model.make_cache();
+    std::vector<Tensor> parts;
+    for (const auto& [begin, length] : std::vector<std::pair<int, int>>{{0, 3}, {3, 1}, {4, 1}, {5, 3}}) {
+      parts.push_back(model(tokens.narrow(1, begin, length), &cache));
+    }
+    CHECK(largest_difference(cat(parts, 1), model(tokens)) < 1e-5);
+    CHECK_THROWS_MESSAGE_HAS(model(tokens.narrow(1, 0, 1), &cache), "9 positions exceed the context of 8");
+  }
+}
+
+TEST_CASE("GPT: options and tokens that make no sense are refused") {
+  const auto refused = [](auto change) {
+    GptOptions options = small_options();
+    change(options);
+    return message_of([&] { Gpt model(options); });
+  };
+  CHECK(refused([](GptOptions& o) { o.layers = 0; }).find("layers > 0") != std::string::npos);
+  CHECK(refused([](GptOptions& o) { o.vocabulary = 0; }).find("vocabulary") != std::string::npos);
+  CHECK(refused([](GptOptions& o) { o.heads = 3; }).find("16") != std::string::npos);
+  CHECK(refused([](GptOptions& o) { o.positions = "none"; }).find("\"rotary\"") != std::string::npos);
+  CHECK(refused([](GptOptions& o) { o.norm = "batchy"; }).find("batchy") != std::string::npos);
+  CHECK(refused([](GptOptions& o) { o.dropout = 1; }) != "");
+  Gpt model(small_options());
+  CHECK_THROWS_MESSAGE_HAS(model(some_tokens(1, 9, 11)), "9 positions exceed the context of 8");
+  CHECK_THROWS_MESSAGE_HAS(model(Tensor()), "tokens must be i64 [batch, length]");
+  CHECK_THROWS_MESSAGE_HAS(model(zeros({1, 4})), "of f32");
+  CHECK_THROWS_MESSAGE_HAS(model(full({1, 4}, 11, i64)), "11");
+  CHECK(model(zeros({0, 4}, i64)).shape() == Shape{0, 4, 11});
+}
+
+TEST_CASE("GPT: kernels and definitions agree on loss and gradients") {
+  Gpt model = trained_gpt(small_options());
+  model.to(f64);
+  const Tensor tokens = some_tokens(2, 8, 11), targets = some_tokens(2, 8, 11, 6);
+  const auto gradients = [&] { return grad({cross_entropy(model(tokens), targets)}, model.parameters()); };
+  const auto with_kernels = gradients();
+  const DefinitionsOnly definitions;
+  const auto without = gradients();
+  for (std::size_t i = 0; i < without.size(); ++i)
+    CHECK(largest_difference(with_kernels[i], without[i]) < 1e-12);
+}
+
+TEST_CASE("R96 losses are the same bits in every run and with 1, 2, 3 and 4 threads") {
+  TemporaryFolder folder;
+  Settings settings = quick_settings(folder);
+  settings.width = 64;  // large enough that the kernels share their work
+  settings.batch = 64;
+  const auto task = make_task(settings);
+  const auto losses = [&](int threads) {
+    const Threads scope(threads);
+    manual_seed(settings.seed);
+    Gpt model(gpt_options(settings, task->vocabulary_size(), task->context()));
+    Trainer trainer(model, *task, settings);
+    std::vector<double> all;
+    for (int step = 0; step < 20; ++step) {
+      const StepReport report = trainer.update();
+      all.push_back(report.loss);
+      all.push_back(report.gradient_norm);
+    }
+    return all;
+  };
+  const std::vector<double> expected = losses(1);
+  CHECK(expected.front() > expected[38]);
+  for (const int threads : {1, 2, 3, 4}) CHECK(losses(threads) == expected);
+}
+
+TEST_SUITE_END();
