@@ -7,7 +7,7 @@ SHELL := /bin/sh
 # -------------------------------------------------------------------------------------------- packages
 # Library and programs, tests, benchmarks. The list for the thread sanitizer is separate.
 PACKAGES := g++ make libopenblas-openmp-dev libcli11-dev nlohmann-json3-dev doctest-dev libbenchmark-dev
-TSAN_PACKAGES := clang libomp-dev libopenblas-serial-dev
+TSAN_PACKAGES := clang libclang-rt-dev libomp-dev libopenblas-serial-dev
 
 define install_packages
 @missing=""; \
@@ -33,7 +33,7 @@ endef
 .PHONY: deps deps-tsan
 deps:  ## install the packages that the build and the tests need (apt)
 	$(call install_packages,$(PACKAGES))
-deps-tsan:  ## install what `make SANITIZE=thread test` needs besides (apt)
+deps-tsan:  ## install what `make SANITIZE=thread test` and `make fuzz` need besides (apt)
 	$(call install_packages,$(TSAN_PACKAGES))
 
 deps_goals := $(filter deps deps-tsan,$(MAKECMDGOALS))
@@ -225,6 +225,24 @@ outside: $(BIN)/norma_tests  ## compare with PyTorch on random cases (OUTSIDE_CA
 	NORMA_OUTSIDE_FIXTURE=$(outside_fixture) $(BIN)/norma_tests -tc='outside:*'
 outside-fixture:  ## draw anew the cases that are checked in
 	@$(find_torch); $$found $(make_fixtures)
+
+# Coverage-guided fuzzing of the file readers (libFuzzer): the library is built for it in a folder of its own.
+.PHONY: fuzz fuzz-run
+FUZZ_SECONDS ?= 30
+fuzzers := $(patsubst tests/fuzz/%.cpp,$(BIN)/%,$(wildcard tests/fuzz/*.cpp))
+fuzz:  ## feed the file readers bytes of all kinds, FUZZ_SECONDS=30 each (clang; make deps-tsan)
+	+@$(MAKE) --no-print-directory BUILD=build/fuzz CXX=clang++ SANITIZE=address,undefined CXXFLAGS=-fsanitize=fuzzer-no-link \
+	  fuzz-run
+fuzz-run: $(fuzzers)
+	@for fuzzer in $(fuzzers); do \
+	  corpus=$(BUILD)/corpus/$$(basename $$fuzzer); mkdir -p $$corpus && cp tests/fixtures/*.* $$corpus/ && \
+	  $(run_environment) $$fuzzer -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -rss_limit_mb=4096 -timeout=10 -verbosity=0 \
+	    -print_final_stats=1 $$corpus || exit 1; \
+	done; echo "fuzz: nothing found"
+$(fuzzers): $(BIN)/%: tests/fuzz/%.cpp $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(ALL_CXXFLAGS) -O1 -fsanitize=fuzzer $< $(ALL_LIBS) -o $@
 
 # Code blocks of the pages: tests/docs/extract.sh writes the programs and the two lists included here.
 ifneq (,$(filter test docs-test,$(MAKECMDGOALS)))

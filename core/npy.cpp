@@ -223,13 +223,14 @@ std::string header_of(const Array& x) {
 
 }  // namespace
 
-Array load_npy(const std::string& path) {
-  const std::string file = read_file(path);
+Array load_npy(const std::string& path) { return parse_npy(read_file(path), path); }
+
+Array parse_npy(std::string_view bytes, const std::string& name) {
   Parsed parsed;
   try {
-    parsed = parse(file);
+    parsed = parse(bytes);
   } catch (const Error& error) {
-    throw Error("load_npy " + path + ": " + error.what());
+    throw Error("load_npy " + name + ": " + error.what());
   }
   return parsed.fortran_order ? from_fortran(parsed)
                               : elements_of(parsed.descr, parsed.elements, parsed.shape);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "core/array.h"
 
@@ -11,6 +12,8 @@ namespace norma {
 /// is contiguous and on the cpu. Throws Error naming the path and the reason for every other dtype and for a
 /// file whose header or size is wrong.
 Array load_npy(const std::string& path);
+/// The same from bytes in memory; `name` stands for the file in messages.
+Array parse_npy(std::string_view bytes, const std::string& name);
 
 /// Writes version 1.0, C order; atomically (see AtomicFile).
 void save_npy(const std::string& path, const Array& x);

@@ -6,6 +6,7 @@
 
 #include "autograd/fused.h"
 #include "autograd/ops.h"
+#include "core/allocator.h"
 #include "tests/messages.h"
 
 using namespace norma;
@@ -100,6 +101,18 @@ TEST_CASE("hooks see the whole gradient and may replace it") {
   CHECK(x.grad().item() == 2.5);
   x.register_hook([](const Tensor&) { return ones({2}, f64); });
   CHECK_THROWS_MESSAGE_HAS((x * 1).sum().backward(), "[2]");
+}
+
+TEST_CASE("R81 a hook that holds only what it needs leaves no memory behind") {
+  const std::int64_t before = memory_stats(cpu).live_bytes;
+  {
+    const Tensor x = randn({64}, f64).set_requires_grad();
+    const Tensor y = x * 2;
+    y.register_hook([scale = y.detach()](const Tensor& g) { return g * scale; });
+    y.sum().backward();
+    CHECK(x.grad().at({3}) == 4 * x.at({3}));
+  }
+  CHECK(memory_stats(cpu).live_bytes == before);
 }
 
 TEST_CASE("a rule with a wrong shape or number of gradients is named") {

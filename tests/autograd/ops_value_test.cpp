@@ -25,6 +25,17 @@ Tensor count(const Shape& shape) {
 
 TEST_SUITE_BEGIN("op values");
 
+TEST_CASE("R6 of an op with two outputs, places have no gradient and values have the whole one") {
+  const Tensor x = tensor({1, 5, 3}, f64).set_requires_grad();
+  for (const auto& [values, places] : {x.max(0), x.min(0)}) {
+    CHECK(values.requires_grad());
+    CHECK_FALSE(places.requires_grad());
+    CHECK_THROWS_MESSAGE_HAS(places.backward(), "gradient");
+  }
+  x.max(0).first.backward();
+  CHECK(x.grad().to_vector<double>() == Values{0, 1, 0});
+}
+
 TEST_CASE("comparisons and logic give booleans without history") {
   const Tensor a = tensor({1, 2, 3}).set_requires_grad(), b = tensor({3, 2, 1});
   CHECK((a == b).to_vector<bool>() == Truth{false, true, false});

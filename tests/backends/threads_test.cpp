@@ -1,6 +1,5 @@
 // R95: every kernel gives the same bits for 1, 2, 3 and 4 threads, and does no harm inside a parallel region.
-#include "core/parallel.h"
-
+#include "tests/threads.h"
 #include "tests/backends/arrays.h"
 
 namespace norma::tests {
@@ -12,15 +11,13 @@ Backend& kernels() { return backend(cpu); }
 template <class Make>
 void check_threads(const char* what, Make&& make) {
   CAPTURE(what);
-  const int before = num_threads();
-  set_num_threads(1);
+  const Threads restore(1);
   const std::vector<Array> want = make();
   for (const int threads : {2, 3, 4}) {
     set_num_threads(threads);
     const std::vector<Array> got = make();
     for (std::size_t i = 0; i < want.size(); ++i) CHECK(same_bits(got[i], want[i]));
   }
-  set_num_threads(before);
 }
 
 TEST_SUITE("kernels threads") {

@@ -29,11 +29,11 @@ std::string dict(const std::string& descr, const std::string& shape, const std::
 }
 
 Array load(const std::string& bytes) {
-  const Folder folder;
-  AtomicFile file(folder.file("x.npy"));
+  const TemporaryFolder folder;
+  AtomicFile file(folder.path("x.npy"));
   file.write(bytes);
   file.commit();
-  return load_npy(folder.file("x.npy"));
+  return load_npy(folder.path("x.npy"));
 }
 
 std::string refused(const std::string& bytes) {
@@ -48,8 +48,8 @@ const std::string three_floats("\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40", 12);  // 1,
 }  // namespace
 
 TEST_CASE("arrays of every dtype and rank survive a file") {
-  const Folder folder;
-  const std::string path = folder.file("x.npy");
+  const TemporaryFolder folder;
+  const std::string path = folder.path("x.npy");
   for (const DType dtype : {f32, f64, i64, boolean}) {
     for (const Shape& shape : {Shape{}, Shape{3}, Shape{1}, Shape{2, 3, 4}, Shape{0, 5}, Shape{0}}) {
       const Array x = counting(shape, dtype);
@@ -67,16 +67,26 @@ TEST_CASE("arrays of every dtype and rank survive a file") {
 }
 
 TEST_CASE("the file written is the one NumPy writes") {
-  const Folder folder;
-  save_npy(folder.file("x.npy"), Array::from(std::vector<float>{1, 2, 3}, {3}));
-  const std::string bytes = read_file(folder.file("x.npy"));
+  const TemporaryFolder folder;
+  save_npy(folder.path("x.npy"), Array::from(std::vector<float>{1, 2, 3}, {3}));
+  const std::string bytes = read_file(folder.path("x.npy"));
   std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }";
   header.resize(117, ' ');
   CHECK(bytes == npy(header + '\n', three_floats));
-  save_npy(folder.file("x.npy"), Array::zeros({2, 3, 4}));
-  CHECK(contains(read_file(folder.file("x.npy")), "'shape': (2, 3, 4), }"));
-  save_npy(folder.file("x.npy"), Array::zeros({}));
-  CHECK(contains(read_file(folder.file("x.npy")), "'shape': (), }"));
+  save_npy(folder.path("x.npy"), Array::zeros({2, 3, 4}));
+  CHECK(contains(read_file(folder.path("x.npy")), "'shape': (2, 3, 4), }"));
+  save_npy(folder.path("x.npy"), Array::zeros({}));
+  CHECK(contains(read_file(folder.path("x.npy")), "'shape': (), }"));
+}
+
+// numpy.save("python.npy", (numpy.arange(6, dtype="<f4").reshape(2, 3) - 2) * 0.375)
+TEST_CASE("R122 a file of NumPy is read, and written again byte by byte") {
+  const Array x = load_npy("tests/fixtures/python.npy");
+  CHECK(x.shape() == Shape{2, 3});
+  CHECK(x.to_vector<float>() == std::vector<float>{-0.75f, -0.375f, 0, 0.375f, 0.75f, 1.125f});
+  const TemporaryFolder folder;
+  save_npy(folder.path("x.npy"), x);
+  CHECK(read_file(folder.path("x.npy")) == read_file("tests/fixtures/python.npy"));
 }
 
 TEST_CASE("R115 versions 1, 2 and 3 are read") {
@@ -164,9 +174,9 @@ TEST_CASE("R117 a locale that groups digits changes nothing") {
     char do_decimal_point() const override { return ','; }
   };
   const std::locale before = std::locale::global(std::locale(std::locale(), new Grouping));
-  const Folder folder;
-  save_npy(folder.file("x.npy"), Array::zeros({2621, 401}));
-  const Shape shape = load_npy(folder.file("x.npy")).shape();
+  const TemporaryFolder folder;
+  save_npy(folder.path("x.npy"), Array::zeros({2621, 401}));
+  const Shape shape = load_npy(folder.path("x.npy")).shape();
   const std::string text = detail::concat(shape, " ", 1234567.5);
   const std::string printed = Array::full({1}, 12345.5).to_string();
   std::locale::global(before);

@@ -78,11 +78,12 @@ TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") 
     std::string arguments, message;
   };
   for (const auto& [arguments, message] :
-       {Case{"--nonsense 3", "--nonsense"}, Case{"--width wide", "--width cannot be \"wide\""}, Case{"--seed -1", "--seed"},
-        Case{"--width 10 --heads 3", "--heads must be"}, Case{"--dropout 1.5", "--dropout must be"},
-        Case{"--lr 1 --min-lr 2", "min_lr"}, Case{"--steps", "--steps"},
-        Case{"--data /nowhere/text", "/nowhere/text"}, Case{"--resume /nowhere/gpt", "/nowhere/gpt"},
-        Case{"--device cuda", "no CUDA backend"}, Case{"--steps 99999999999999999999", "--steps"},
+       {Case{"--nonsense 3", "--nonsense"}, Case{"--width wide", "--width cannot be \"wide\""},
+        Case{"--seed -1", "--seed"}, Case{"--width 10 --heads 3", "--heads must be"},
+        Case{"--dropout 1.5", "--dropout must be"}, Case{"--lr 1 --min-lr 2", "min_lr"},
+        Case{"--steps", "--steps"}, Case{"--data /nowhere/text", "/nowhere/text"},
+        Case{"--resume /nowhere/gpt", "/nowhere/gpt"}, Case{"--device cuda", "no CUDA backend"},
+        Case{"--steps 99999999999999999999", "--steps"},
         Case{"--checkpoint /proc/nowhere/gpt", "/proc/nowhere/gpt"}}) {
     const Ran ran = run(train + small_run(folder) + arguments);
     CAPTURE(arguments);

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "autograd/ops.h"
-#include "core/parallel.h"
 #include "models/generate.h"
 #include "models/trainer.h"
 #include "tests/temporary.h"
+#include "tests/threads.h"
 
 namespace norma::tests {
 
@@ -38,12 +38,6 @@ inline double largest_difference(const Tensor& a, const Tensor& b) {
   return (a.detach() - b.detach()).abs().max().item();
 }
 
-inline std::vector<std::vector<float>> values_of(nn::Module& model) {
-  std::vector<std::vector<float>> values;
-  for (const auto& [name, tensor] : model.state_dict()) values.push_back(tensor.to_vector<float>());
-  return values;
-}
-
 /// A run of addition that takes well under a second; its files lie in the folder.
 inline models::Settings quick_settings(const TemporaryFolder& folder) {
   models::Settings settings;
@@ -60,17 +54,5 @@ inline models::Settings quick_settings(const TemporaryFolder& folder) {
   settings.checkpoint = folder.path("gpt.safetensors");
   return settings;
 }
-
-/// Sets the number of threads for one scope.
-class Threads {
- public:
-  explicit Threads(int threads) : before_(num_threads()) { set_num_threads(threads); }
-  ~Threads() { set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_;
-};
 
 }  // namespace norma::tests

@@ -102,8 +102,8 @@ TEST_CASE("R57 NaN in a padded position does not reach the others") {
   const Tensor clean = layer(x, {.key_mask = key_mask});
   x.select(0, 0).select(0, 2).fill_(std::nan(""));
   const Tensor y = layer(x, {.key_mask = key_mask});
-  CHECK(y.select(0, 0).narrow(0, 0, 2).to_vector<double>() ==
-        clean.select(0, 0).narrow(0, 0, 2).to_vector<double>());
+  // Rounding may differ: where something is not finite, hidden keys are skipped one by one, not multiplied.
+  CHECK(difference(y.select(0, 0).narrow(0, 0, 2), clean.select(0, 0).narrow(0, 0, 2)) < 1e-14);
   CHECK(y.select(0, 1).to_vector<double>() == clean.select(0, 1).to_vector<double>());
 }
 
