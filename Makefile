@@ -138,7 +138,7 @@ floors := $(wildcard core backends autograd nn models)
 find_cpp = $(if $(1),$(shell find $(1) -name '*.cpp' | LC_ALL=C sort))
 LIBRARY_SOURCES := $(filter-out models/programs/% backends/cuda/%,$(call find_cpp,$(floors)))
 PROGRAM_SOURCES := $(wildcard models/programs/*.cpp)
-TEST_SOURCES := $(filter-out $(addprefix tests/,bench/% fuzz/% user/% docs/%),$(call find_cpp,$(wildcard tests)))
+TEST_SOURCES := $(filter-out $(addprefix tests/,bench/% fuzz/% race/% user/% docs/%),$(call find_cpp,$(wildcard tests)))
 BENCH_SOURCES := $(wildcard tests/bench/*.cpp)
 DOC_PAGES := $(wildcard README.md docs/*.md)
 PUBLIC_HEADERS := $(if $(floors),$(shell find $(filter-out backends,$(floors)) -name '*.h' ! -path 'models/programs/*'))
@@ -205,8 +205,14 @@ $(BIN)/norma_bench: $(call object,$(BENCH_SOURCES)) $(LIBRARY) $(BUILD)/sources.
 train: $(BIN)/train_gpt  ## train the GPT of models/ with its default settings (TRAIN_ARGS=...)
 	$(run_environment) $< $(TRAIN_ARGS)
 
-test: floors docs-test $(PROGRAMS) $(BIN)/norma_tests  ## floors, docs and the whole test suite (TEST_ARGS=...)
+test: floors docs-test $(PROGRAMS) $(BIN)/norma_tests $(if $(filter thread,$(sanitizers)),race-test)  ## floors, docs and the whole test suite (TEST_ARGS=...)
 	$(run_environment) $(BIN)/norma_tests $(TEST_ARGS)
+
+.PHONY: race-test
+race-test: tests/race/race.cpp  # R100: the sanitizer sees a race that is there
+	@mkdir -p $(BIN); $(CXX) $(COMMON) $< -o $(BIN)/race && \
+	if $(run_environment) $(BIN)/race 2>&1 | grep -q 'WARNING: ThreadSanitizer: data race'; \
+	then echo "race: the planted race was reported"; else echo "race: the planted race was not reported"; exit 1; fi
 
 bench: $(BIN)/norma_bench  ## run the benchmarks (BENCH_ARGS=...)
 	$< $(BENCH_ARGS)

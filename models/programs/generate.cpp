@@ -16,25 +16,23 @@ int main(int argc, char** argv) {
 
   CLI::App app("Continues a prompt with a model of train_gpt; a model of addition answers problems.",
                program);
-  app.add_option("--checkpoint", checkpoint, "file that train_gpt wrote")->capture_default_str();
-  app.add_option("--prompt", prompt, "text to continue, or a problem such as 12+34");
-  app.add_option("--tokens", tokens, "bytes to write")->capture_default_str()->check(CLI::NonNegativeNumber);
-  app.add_option("--temperature", sampling.temperature, "0: always the likeliest; above 1: bolder")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--top-k", sampling.top_k, "only the k likeliest; 0: all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--top-p", sampling.top_p, "only the likeliest that reach this probability together")
-      ->capture_default_str()
-      ->check(CLI::Range(1e-6, 1.0));
-  app.add_option("--seed", seed, "of the draws")->capture_default_str();
-  app.add_option("--threads", threads, "0: all cores")->capture_default_str()->check(CLI::Range(0, 1024));
+  const auto add = [&](const char* flag, auto& value, const char* type, const char* help) {
+    app.add_option(flag, value, help)->type_name(type)->capture_default_str()->take_last();
+  };
+  add("--checkpoint", checkpoint, "TEXT", "file that train_gpt wrote");
+  add("--prompt", prompt, "TEXT", "text to continue, or a problem such as 12+34");
+  add("--tokens", tokens, "NUMBER", "bytes to write");
+  add("--temperature", sampling.temperature, "NUMBER", "0: always the likeliest; above 1: bolder");
+  add("--top-k", sampling.top_k, "NUMBER", "only the k likeliest; 0: all");
+  add("--top-p", sampling.top_p, "NUMBER",
+      "only the likeliest that reach this probability together, in (0, 1]");
+  add("--seed", seed, "NUMBER", "of the draws");
+  add("--threads", threads, "NUMBER", "0: all cores");
   app.add_flag("--no-cache", no_cache, "compute keys and values anew for each token (same text, slower)");
   if (const int code = programs::parse(app, program, argc, argv); code >= 0) return code;
 
   try {
-    if (threads > 0) set_num_threads(threads);
+    if (threads != 0) set_num_threads(threads);
     TrainedGpt trained = load_gpt(checkpoint);
     programs::watch_interrupts();
     if (!trained.settings.data.empty()) std::fputs(prompt.c_str(), stdout);

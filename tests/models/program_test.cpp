@@ -63,6 +63,9 @@ TEST_CASE("train_gpt trains, stops, resumes, and generate answers") {
   const Ran answer = run(generate + "--checkpoint " + checkpoint + " --prompt 3+4");
   CHECK(answer.code == 0);
   CHECK(answer.output.starts_with("3 + 4 = "));
+  const Ran refused = run(generate + "--checkpoint " + checkpoint + " --prompt 3+4 --top-p 2");
+  CHECK(refused.code == 2);
+  CHECK(has(refused, "top_p must lie in (0, 1], got 2"));
 }
 
 TEST_CASE("R139 output that is no terminal has plain lines without control characters") {
@@ -95,7 +98,8 @@ TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") 
   }
   CHECK(folder.count() == 0);
   CHECK(run(generate + "--checkpoint /nowhere/gpt").code == 2);
-  CHECK(run(generate + "--top-p 2").code == 2);
+  CHECK(run(generate + "--top-p wide").code == 2);
+  CHECK(run(generate + "--threads -1").code == 2);
 }
 
 TEST_CASE("what a resumed run may not change is refused") {
