@@ -193,7 +193,7 @@ decltype(auto) with_unary(Unary op, Body&& body) {
     NORMA_CASE(is_finite);
 #undef NORMA_CASE
   }
-  NORMA_ASSERT(!"known unary op");
+  detail::fail_assert("known unary op", __FILE__, __LINE__);
 }
 
 template <class Body>
@@ -219,7 +219,7 @@ decltype(auto) with_binary(Binary op, Body&& body) {
     NORMA_CASE(logical_or);
 #undef NORMA_CASE
   }
-  NORMA_ASSERT(!"known binary op");
+  detail::fail_assert("known binary op", __FILE__, __LINE__);
 }
 
 /// Names as users write them, for messages.

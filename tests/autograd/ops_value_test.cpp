@@ -27,10 +27,10 @@ TEST_SUITE_BEGIN("op values");
 
 TEST_CASE("R6 of an op with two outputs, places have no gradient and values have the whole one") {
   const Tensor x = tensor({1, 5, 3}, f64).set_requires_grad();
-  for (const auto& [values, places] : {x.max(0), x.min(0)}) {
-    CHECK(values.requires_grad());
-    CHECK_FALSE(places.requires_grad());
-    CHECK_THROWS_MESSAGE_HAS(places.backward(), "gradient");
+  for (const auto& found : {x.max(0), x.min(0)}) {
+    CHECK(found.first.requires_grad());
+    CHECK_FALSE(found.second.requires_grad());
+    CHECK_THROWS_MESSAGE_HAS(found.second.backward(), "gradient");
   }
   x.max(0).first.backward();
   CHECK(x.grad().to_vector<double>() == Values{0, 1, 0});
