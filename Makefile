@@ -102,6 +102,8 @@ BLAS_INCLUDE ?= $(addprefix -isystem ,$(firstword $(blas_headers)))
 # ------------------------------------------------------------------------------------------------ flags
 # The one place where compiler flags are set. No -ffast-math: masks need infinities.
 WARNINGS := -Wall -Wextra -Wpedantic -Wconversion
+# clang says where it did not vectorize a simd loop: a matter of speed with another compiler, not of the code.
+WARNINGS += $(if $(findstring clang,$(notdir $(CXX))),-Wno-pass-failed)
 COMMON := -std=c++20 -fopenmp $(if $(ARCH),-march=$(ARCH)) -fno-math-errno -fno-trapping-math
 DEFINES := $(if $(debug),-DNORMA_DEBUG -D_GLIBCXX_ASSERTIONS)
 TEST_DEFINES = -DNORMA_SOURCE_DIR='"$(CURDIR)"' -DNORMA_BINARY_DIR='"$(CURDIR)/$(BIN)"'

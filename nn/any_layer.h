@@ -77,8 +77,10 @@ class AnyLayer final : public Module {
 class Sequential : public Module {
  public:
   Sequential() = default;
-  template <TensorLayer... Layers>
-  explicit Sequential(Layers... layers) {
+  /// Not for one Sequential alone, which is copied or moved.
+  template <class... Layers>
+  requires(!(sizeof...(Layers) == 1 && (std::same_as<Layers, Sequential> && ...)) &&
+           (TensorLayer<Layers> && ...)) explicit Sequential(Layers... layers) {
     layers_.reserve(sizeof...(layers));
     (layers_.emplace_back(std::move(layers)), ...);
   }

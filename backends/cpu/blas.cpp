@@ -3,9 +3,22 @@
 #include <cblas.h>
 #include <omp.h>
 
+#include <mutex>
+
 #include "core/check.h"
 
 namespace norma {
+namespace {
+
+// A build of OpenBLAS without threads shares its work buffer between callers without a lock (OpenBLAS issues
+// 1755, 2126): its calls must come one at a time, or products are wrong.
+std::unique_lock<std::mutex> one_at_a_time() {
+  static std::mutex mutex;
+  static const bool needed = openblas_get_parallel() == 0;
+  return needed ? std::unique_lock(mutex) : std::unique_lock<std::mutex>();
+}
+
+}  // namespace
 
 void check_blas() {
   // 0: no threads, 1: a pthread pool, 2: OpenMP.
@@ -28,6 +41,7 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Matrix<c
           double beta, Matrix<T> c) {
   NORMA_ASSERT(!c.transposed);
   const auto flag = [](bool transposed) { return transposed ? CblasTrans : CblasNoTrans; };
+  const auto lock = one_at_a_time();
   const auto narrow = [](std::int64_t value) { return static_cast<blasint>(value); };
   if constexpr (sizeof(T) == 4) {
     cblas_sgemm(CblasRowMajor, flag(a.transposed), flag(b.transposed), narrow(m), narrow(n), narrow(k),

@@ -68,7 +68,7 @@ TEST_SUITE("kernels threads") {
       for (const DType dtype : {f32, f64}) {
         const Array a = normal({m, k}, dtype, 1), b = normal({n, k}, dtype, 2).transpose(0, 1);
         check_threads("matmul", [&] {
-          const Array c = Array::empty({m, n}, dtype);
+          const Array c = Array::empty({a.shape()[0], b.shape()[1]}, dtype);
           kernels().matmul(c.view(), a.view(), b.view(), 1, 0);
           return std::vector{c};
         });

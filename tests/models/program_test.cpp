@@ -80,7 +80,7 @@ TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") 
   struct Case {
     std::string arguments, message;
   };
-  for (const auto& [arguments, message] :
+  for (const Case& wrong :
        {Case{"--nonsense 3", "--nonsense"}, Case{"--width wide", "--width cannot be \"wide\""},
         Case{"--seed -1", "--seed"}, Case{"--width 10 --heads 3", "--heads must be"},
         Case{"--dropout 1.5", "--dropout must be"}, Case{"--lr 1 --min-lr 2", "min_lr"},
@@ -88,11 +88,11 @@ TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") 
         Case{"--resume /nowhere/gpt", "/nowhere/gpt"}, Case{"--device cuda", "no CUDA backend"},
         Case{"--steps 99999999999999999999", "--steps"},
         Case{"--checkpoint /proc/nowhere/gpt", "/proc/nowhere/gpt"}}) {
-    const Ran ran = run(train + small_run(folder) + arguments);
-    CAPTURE(arguments);
+    const Ran ran = run(train + small_run(folder) + wrong.arguments);
+    CAPTURE(wrong.arguments);
     CAPTURE(ran.output);
     CHECK(ran.code == 2);
-    CHECK(has(ran, message));
+    CHECK(has(ran, wrong.message));
     CHECK(ran.output.starts_with("train_gpt: "));
     CHECK(std::count(ran.output.begin(), ran.output.end(), '\n') == 1);
   }

@@ -48,9 +48,9 @@ TEST_CASE("activations by name are the functions of that name") {
       {"softplus", std::log1p(std::exp(x))},
       {"identity", x},
   };
-  for (const auto& [name, value] : expected) {
-    CAPTURE(name);
-    CHECK(Activation(name)(Tensor::scalar(x, f64)).item() == doctest::Approx(value).epsilon(1e-12));
+  for (const auto& row : expected) {
+    CAPTURE(row.first);
+    CHECK(Activation(row.first)(Tensor::scalar(x, f64)).item() == doctest::Approx(row.second).epsilon(1e-12));
   }
   CHECK(ReLU()(Tensor::scalar(-1)).item() == 0);
   CHECK(GELU(Gelu::tanh)(Tensor::scalar(x, f64)).item() ==

@@ -223,11 +223,11 @@ TEST_CASE("R122 a file of Python's safetensors is read") {
   const auto loaded = nn::load_safetensors("tests/fixtures/python.safetensors");
   const auto expected = exchanged();
   CHECK(loaded.tensors.size() == expected.size() + 1);
-  for (const auto& [name, value] : expected) {
-    CAPTURE(name);
-    const Tensor* found = nn::find(loaded.tensors, name);
+  for (const auto& entry : expected) {
+    CAPTURE(entry.first);
+    const Tensor* found = nn::find(loaded.tensors, entry.first);
     REQUIRE(found != nullptr);
-    check_same(*found, value);
+    check_same(*found, entry.second);
   }
   check_same(*nn::find(loaded.tensors, "half"), ramp({5}));
   for (const auto& [name, text] : exchanged_metadata) {
