@@ -1,6 +1,7 @@
-// The public list of ops: free functions on tensors. Everything here is differentiable to any order unless it
-// says otherwise. Undefined tensors throw, unless the argument is called optional. Shapes broadcast as in
-// NumPy; dtypes must agree (convert with to()); C++ scalars take the tensor's dtype.
+// The public list of ops: free functions on tensors (norms: autograd/normalization.h). Everything here is
+// differentiable to any order unless it says otherwise. Undefined tensors throw, unless the argument is
+// called optional. Shapes broadcast as in NumPy; dtypes must agree (convert with to()); C++ scalars take the
+// tensor's dtype.
 #pragma once
 
 #include <optional>
@@ -132,13 +133,7 @@ Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& targ
                                         Reduction reduction = Reduction::mean);
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::mean);
 
-// Normalization over the last axis. x [.., d]; weight and bias [d], each optional.
-/// Ba, Kiros, Hinton 2016 (arXiv:1607.06450): (x - mean) / sqrt(var + eps) * weight + bias, biased variance.
-Tensor layer_norm(const Tensor& x, const Tensor& weight = {}, const Tensor& bias = {}, double eps = 1e-5);
-/// Zhang & Sennrich 2019 (arXiv:1910.07467). outside: x / (rms + eps); inside: x / sqrt(mean(x^2) + eps).
-enum class RmsEps : std::uint8_t { outside, inside };
-Tensor rms_norm(const Tensor& x, const Tensor& weight = {}, double eps = 1e-8, RmsEps mode = RmsEps::outside);
-
+// Attention.
 /// softmax(scale q k^T) v. q [.., heads, q_length, d], k and v [.., kv_heads, k_length, d or d_v], heads a
 /// multiple of kv_heads.
 struct SdpaOptions {

@@ -90,6 +90,24 @@ struct AdamOptions {
   bool decoupled;  // true: AdamW, decay multiplies the weights; false: decay is added to the gradient
 };
 
+/// A sliding window over the last two axes of [n, c, h, w]; one axis less: an h of 1.
+struct Window {
+  std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1};
+  std::int64_t padding[2] = {0, 0};  // zeros on both sides
+  std::int64_t dilation[2] = {1, 1};
+
+  /// Places of the window along an axis (0: h, 1: w) of this extent; 0 or less when it does not fit.
+  std::int64_t places(int axis, std::int64_t extent) const {
+    const std::int64_t room = extent + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1;
+    return room < 0 ? 0 : room / stride[axis] + 1;
+  }
+};
+
+/// Statistics of layer_norm that count as constants on the way back (Xu et al. 2019, arXiv:1911.07013).
+struct Detached {
+  bool mean = false, std = false;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -130,6 +148,12 @@ class Backend {
   virtual void gather(View y, View x, View index, int axis, const char* op) = 0;
   /// y[i][index[i][j][k]][k] += x[i][j][k]: the adjoint of gather; equal indices are added in index order.
   virtual void scatter_add(View y, View x, View index, int axis, const char* op) = 0;
+  /// columns[n, (c, i, j), (p, q)] = x[n, c, p * stride + i * dilation - padding, ..]: what the window sees
+  /// at each of its places, 0 in the padding. x [n, c, h, w], columns [n, c * kernel, places], both
+  /// contiguous.
+  virtual void unfold(View columns, View x, const Window& window) = 0;
+  /// x = the sum of columns over all places that read it: the adjoint of unfold.
+  virtual void fold(View x, View columns, const Window& window) = 0;
   /// Element i (row-major) of the contiguous view y is drawn from counter block key.offset + i.
   virtual void random(Random distribution, View y, RandomKey key, double a, double b) = 0;
 
@@ -144,16 +168,59 @@ class Backend {
   }
   /// Any of dx, dweight, dbias may be absent.
   virtual bool layer_norm_backward(View /*dx*/, View /*dweight*/, View /*dbias*/, View /*dy*/, View /*x*/,
-                                   View /*mean*/, View /*rstd*/, View /*weight*/) {
+                                   View /*mean*/, View /*rstd*/, View /*weight*/, Detached /*constants*/) {
     return false;
   }
-  /// inside: rstd = 1 / sqrt(mean(x^2) + eps); outside: rstd = 1 / (sqrt(mean(x^2)) + eps).
+  /// inside: rstd = 1 / sqrt(mean(x^2) + eps); outside: rstd = 1 / (sqrt(mean(x^2)) + eps); the mean is over
+  /// the first `counted` entries of a row, 1 <= counted <= d.
   virtual bool rms_norm(View /*y*/, View /*rstd*/, View /*x*/, View /*weight*/, double /*eps*/,
-                        bool /*inside*/) {
+                        bool /*inside*/, std::int64_t /*counted*/) {
     return false;
   }
   virtual bool rms_norm_backward(View /*dx*/, View /*dweight*/, View /*dy*/, View /*x*/, View /*rstd*/,
-                                 View /*weight*/, double /*eps*/, bool /*inside*/) {
+                                 View /*weight*/, double /*eps*/, bool /*inside*/, std::int64_t /*counted*/) {
+    return false;
+  }
+  /// sum = x + residual and y = layer_norm(sum), in one pass over memory.
+  virtual bool add_layer_norm(View /*y*/, View /*sum*/, View /*mean*/, View /*rstd*/, View /*x*/,
+                              View /*residual*/, View /*weight*/, View /*bias*/, double /*eps*/) {
+    return false;
+  }
+  /// sum = x + residual and y = rms_norm(sum), all entries counted.
+  virtual bool add_rms_norm(View /*y*/, View /*sum*/, View /*rstd*/, View /*x*/, View /*residual*/,
+                            View /*weight*/, double /*eps*/, bool /*inside*/) {
+    return false;
+  }
+  /// y = x / max(|x|, eps) * weight; norm[r] = |x[r]|, the 2-norm. weight: absent or [1].
+  virtual bool l2_norm(View /*y*/, View /*norm*/, View /*x*/, View /*weight*/, double /*eps*/) {
+    return false;
+  }
+  virtual bool l2_norm_backward(View /*dx*/, View /*dweight*/, View /*dy*/, View /*x*/, View /*norm*/,
+                                View /*weight*/, double /*eps*/) {
+    return false;
+  }
+  // Norms over channels: x, y, dx and dy are [n, channels, inner], weight and bias [channels].
+  /// mean and biased variance of each channel over n and inner, f64 [channels]. mask: absent, or boolean [n,
+  /// inner], false where an element does not count. No element counts: mean 0, variance 0.
+  virtual bool batch_statistics(View /*mean*/, View /*var*/, View /*x*/, View /*mask*/) { return false; }
+  /// y = (x - mean) * rstd * weight + bias, mean and rstd f64 [channels]; 0 where the mask is false.
+  virtual bool batch_norm(View /*y*/, View /*x*/, View /*mask*/, View /*mean*/, View /*rstd*/,
+                          View /*weight*/, View /*bias*/) {
+    return false;
+  }
+  /// mean and rstd are functions of x, or constants. Any of dx, dweight, dbias may be absent.
+  virtual bool batch_norm_backward(View /*dx*/, View /*dweight*/, View /*dbias*/, View /*dy*/, View /*x*/,
+                                   View /*mask*/, View /*mean*/, View /*rstd*/, View /*weight*/,
+                                   bool /*constant*/) {
+    return false;
+  }
+  /// Statistics over `channels / groups` consecutive channels and inner; mean and rstd f64 [n, groups].
+  virtual bool group_norm(View /*y*/, View /*mean*/, View /*rstd*/, View /*x*/, View /*weight*/,
+                          View /*bias*/, std::int64_t /*groups*/, double /*eps*/) {
+    return false;
+  }
+  virtual bool group_norm_backward(View /*dx*/, View /*dweight*/, View /*dbias*/, View /*dy*/, View /*x*/,
+                                   View /*mean*/, View /*rstd*/, View /*weight*/, std::int64_t /*groups*/) {
     return false;
   }
   /// losses[r] = logsumexp(logits[r]) - (1 - s) logits[r][target] - s mean(logits[r]), 0 where target ==

@@ -17,6 +17,7 @@
 #include "autograd/fused.h"
 #include "autograd/gradcheck.h"
 #include "autograd/node.h"
+#include "autograd/normalization.h"
 #include "autograd/ops.h"
 #include "autograd/ops/kernels.h"
 #include "autograd/ops/rows.h"

@@ -1,6 +1,6 @@
 // Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450) over the last axis.
 #include "autograd/fused.h"
-#include "autograd/ops.h"
+#include "autograd/normalization.h"
 #include "autograd/ops/rows.h"
 
 namespace norma {
@@ -10,10 +10,14 @@ namespace {
 struct LayerNormOp {
   static constexpr const char* name = "layer_norm";
   double eps;
+  Detached constants;
 
   Tensor definition(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
-    const Tensor centred = x - x.mean(-1, keepdim);
-    Tensor y = centred * (centred.square().mean(-1, keepdim) + eps).rsqrt();
+    const auto kept = [](const Tensor& statistic, bool constant) {
+      return constant ? statistic.detach() : statistic;
+    };
+    const Tensor centred = x - kept(x.mean(-1, keepdim), constants.mean);
+    Tensor y = centred * kept((centred.square().mean(-1, keepdim) + eps).rsqrt(), constants.std);
     if (weight.defined()) y = y * weight;
     if (bias.defined()) y = y + bias;
     return y;
@@ -41,20 +45,20 @@ struct LayerNormOp {
                      .layer_norm_backward(detail::as_rows(dx).view_or_none(), dweight.view_or_none(),
                                           dbias.view_or_none(), detail::as_rows(dy).view(),
                                           detail::as_rows(x).view(), kept[0].view(), kept[1].view(),
-                                          detail::packed(weight).view_or_none()));
+                                          detail::packed(weight).view_or_none(), constants));
     return {dx, dweight, dbias};
   }
 };
 
 }  // namespace
 
-Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Detached constants) {
   detail::check_floating("layer_norm", "x", x);
   NORMA_CHECK(x.dim() >= 1, "layer_norm: x must have at least one axis, got a scalar");
   detail::check_per_column("layer_norm", "weight", weight, x);
   detail::check_per_column("layer_norm", "bias", bias, x);
   detail::check_eps("layer_norm", eps);
-  return apply(LayerNormOp{eps}, x, weight, bias);
+  return apply(LayerNormOp{eps, constants}, x, weight, bias);
 }
 
 }  // namespace norma

@@ -2,28 +2,30 @@
 #include <cmath>
 
 #include "autograd/fused.h"
-#include "autograd/ops.h"
+#include "autograd/normalization.h"
 #include "autograd/ops/rows.h"
 
 namespace norma {
 namespace {
 
-// x, y: [.., d]   weight: [d]
+// x, y: [.., d]   weight: [d]   counted: entries that the mean square is over, in [1, d]
 struct RmsNormOp {
   static constexpr const char* name = "rms_norm";
   double eps;
   RmsEps mode;
+  std::int64_t counted;
 
   bool inside() const { return mode == RmsEps::inside; }
 
   Tensor definition(const Tensor& x, const Tensor& weight) const {
+    const Tensor part = counted == x.size(-1) ? x : x.narrow(-1, 0, counted);
     Tensor y;
     if (inside()) {
-      y = x * (x.square().mean(-1, keepdim) + eps).rsqrt();
+      y = x * (part.square().mean(-1, keepdim) + eps).rsqrt();
     } else {
       // The norm's gradient at a zero row is zero, so there dx = weight * dy / eps.
-      const double root = std::sqrt(static_cast<double>(x.size(-1)));
-      y = x / (x.norm(-1, keepdim) / root + eps);
+      const double root = std::sqrt(static_cast<double>(counted));
+      y = x / (part.norm(-1, keepdim) / root + eps);
     }
     return weight.defined() ? y * weight : y;
   }
@@ -34,7 +36,7 @@ struct RmsNormOp {
     const Array rstd = detail::row_statistics(x);
     if (!backend(x.device())
              .rms_norm(detail::as_rows(y).view(), rstd.view(), detail::as_rows(x).view(),
-                       detail::packed(weight).view_or_none(), eps, inside()))
+                       detail::packed(weight).view_or_none(), eps, inside(), counted))
       return std::nullopt;
     kept = {rstd};
     return y;
@@ -47,19 +49,21 @@ struct RmsNormOp {
     NORMA_ASSERT(backend(x.device())
                      .rms_norm_backward(detail::as_rows(dx).view_or_none(), dweight.view_or_none(),
                                         detail::as_rows(dy).view(), detail::as_rows(x).view(), kept[0].view(),
-                                        detail::packed(weight).view_or_none(), eps, inside()));
+                                        detail::packed(weight).view_or_none(), eps, inside(), counted));
     return {dx, dweight};
   }
 };
 
 }  // namespace
 
-Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, RmsEps mode) {
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, RmsEps mode, std::int64_t counted) {
   detail::check_floating("rms_norm", "x", x);
   NORMA_CHECK(x.dim() >= 1, "rms_norm: x must have at least one axis, got a scalar");
+  NORMA_CHECK(counted >= 0 && counted <= x.size(-1), "rms_norm: counted must lie in [1, ", x.size(-1),
+              "] (last extent of x ", x.shape(), "), or be 0 for all, got ", counted);
   detail::check_per_column("rms_norm", "weight", weight, x);
   detail::check_eps("rms_norm", eps);
-  return apply(RmsNormOp{eps, mode}, x, weight);
+  return apply(RmsNormOp{eps, mode, counted == 0 ? x.size(-1) : counted}, x, weight);
 }
 
 }  // namespace norma

@@ -27,15 +27,18 @@ class CpuBackend final : public Backend {
   void matmul(View c, View a, View b, double alpha, double beta) override;               // matmul.cpp
   void gather(View y, View x, View index, int axis, const char* op) override;            // gather.cpp
   void scatter_add(View y, View x, View index, int axis, const char* op) override;       // gather.cpp
+  void unfold(View columns, View x, const Window& window) override;                      // window.cpp
+  void fold(View x, View columns, const Window& window) override;                        // window.cpp
   void random(Random distribution, View y, RandomKey key, double a, double b) override;  // random.cpp
   bool softmax(View y, View x, bool log) override;                                       // softmax.cpp
   bool softmax_backward(View dx, View y, View dy, bool log) override;                    // softmax.cpp
   bool layer_norm(View y, View mean, View rstd, View x, View weight, View bias, double eps) override;
   bool layer_norm_backward(View dx, View dweight, View dbias, View dy, View x, View mean, View rstd,
-                           View weight) override;
-  bool rms_norm(View y, View rstd, View x, View weight, double eps, bool inside) override;
+                           View weight, Detached constants) override;
+  bool rms_norm(View y, View rstd, View x, View weight, double eps, bool inside,
+                std::int64_t counted) override;
   bool rms_norm_backward(View dx, View dweight, View dy, View x, View rstd, View weight, double eps,
-                         bool inside) override;
+                         bool inside, std::int64_t counted) override;
   bool cross_entropy(View losses, View lse, View logits, View targets, std::int64_t ignore_index,
                      double smoothing) override;
   bool cross_entropy_backward(View dlogits, View dlosses, View lse, View logits, View targets,

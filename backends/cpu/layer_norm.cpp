@@ -4,7 +4,7 @@
 // Forward: three passes over a row, which stays in L1 between them: mean in f64, centred squares, output.
 // Backward, with g = dy * weight and x_hat = (x - mean) * rstd:
 //   dx = rstd * (g - mean(g) - x_hat * mean(g * x_hat)),  dweight = sum over rows of dy * x_hat,  dbias = sum
-//   of dy.
+//   of dy. A detached mean drops the second term of dx, a detached deviation the third.
 #include <cmath>
 
 #include "backends/cpu/cpu_backend.h"
@@ -73,14 +73,15 @@ void forward(Rows n, T* y, double* mean, double* rstd, const T* x, const T* weig
 
 /// dx of one row; weighted(j) is g[j].
 template <class T, class Weighted>
-void backward_row(std::int64_t d, T* dx, const T* x, Centre<T> centre, T rstd, Weighted weighted) {
+void backward_row(std::int64_t d, T* dx, const T* x, Centre<T> centre, T rstd, Detached constants,
+                  Weighted weighted) {
   const auto [sum_g, sum_gx] = block_sums<T>(d, [=](std::int64_t j, T& a, T& b) {
     const T g = weighted(j);
     a += g;
     b += g * (centre(x[j]) * rstd);
   });
-  const T mean_g = static_cast<T>(sum_g / static_cast<double>(d));
-  const T mean_gx = static_cast<T>(sum_gx / static_cast<double>(d));
+  const T mean_g = constants.mean ? T(0) : static_cast<T>(sum_g / static_cast<double>(d));
+  const T mean_gx = constants.std ? T(0) : static_cast<T>(sum_gx / static_cast<double>(d));
   for (std::int64_t j = 0; j < d; ++j) {
     dx[j] = rstd * (weighted(j) - mean_g - centre(x[j]) * rstd * mean_gx);
   }
@@ -88,16 +89,17 @@ void backward_row(std::int64_t d, T* dx, const T* x, Centre<T> centre, T rstd, W
 
 template <class T>
 void backward(Rows n, T* dx, T* dweight, T* dbias, const T* dy, const T* x, const double* mean,
-              const double* rstd, const T* weight) {
+              const double* rstd, const T* weight, Detached constants) {
   const auto input_row = [=](std::int64_t r) {
     const T *dy_row = dy + r * n.d, *x_row = x + r * n.d;
     const Centre<T> centre(mean[r]);
     const T scale = static_cast<T>(rstd[r]);
     if (weight != nullptr) {
-      backward_row(n.d, dx + r * n.d, x_row, centre, scale,
+      backward_row(n.d, dx + r * n.d, x_row, centre, scale, constants,
                    [=](std::int64_t j) { return dy_row[j] * weight[j]; });
     } else {
-      backward_row(n.d, dx + r * n.d, x_row, centre, scale, [=](std::int64_t j) { return dy_row[j]; });
+      backward_row(n.d, dx + r * n.d, x_row, centre, scale, constants,
+                   [=](std::int64_t j) { return dy_row[j]; });
     }
   };
   if (dweight == nullptr && dbias == nullptr) return for_each_row(n, input_row);
@@ -130,10 +132,10 @@ bool CpuBackend::layer_norm(View y, View mean, View rstd, View x, View weight, V
 }
 
 bool CpuBackend::layer_norm_backward(View dx, View dweight, View dbias, View dy, View x, View mean, View rstd,
-                                     View weight) {
+                                     View weight, Detached constants) {
   for_float(x.dtype, "layer_norm", [&]<class T>() {
     backward<T>(rows_of(x), pointer<T>(dx), pointer<T>(dweight), pointer<T>(dbias), pointer<T>(dy),
-                pointer<T>(x), pointer<double>(mean), pointer<double>(rstd), pointer<T>(weight));
+                pointer<T>(x), pointer<double>(mean), pointer<double>(rstd), pointer<T>(weight), constants);
   });
   return true;
 }

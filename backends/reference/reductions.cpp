@@ -23,7 +23,7 @@ constexpr T smallest = std::numeric_limits<T>::has_infinity ? -std::numeric_limi
 
 /// y = start combined with every element of x that falls on it, in row-major order.
 template <class T, class Combine>
-void fold(const View& y, const View& x, Total<T> start, Combine&& combine) {
+void fold_lines(const View& y, const View& x, Total<T> start, Combine&& combine) {
   for_each(y, [&](const Index& out) {
     View part = x;  // the elements of x that y's element stands for
     for (int axis = 0; axis < x.rank; ++axis) {
@@ -41,10 +41,11 @@ void fold(const View& y, const View& x, Total<T> start, Combine&& combine) {
 template <class T>
 void reduce_numbers(Reduce op, const View& y, const View& x) {
   using A = Total<T>;
-  if (op == Reduce::sum) return fold<T>(y, x, A(0), [](A a, A b) { return arithmetic<Binary::add>(a, b); });
+  if (op == Reduce::sum)
+    return fold_lines<T>(y, x, A(0), [](A a, A b) { return arithmetic<Binary::add>(a, b); });
   if (op == Reduce::max)
-    return fold<T>(y, x, smallest<A>, [](A a, A b) { return arithmetic<Binary::maximum>(a, b); });
-  fold<T>(y, x, largest<A>, [](A a, A b) { return arithmetic<Binary::minimum>(a, b); });
+    return fold_lines<T>(y, x, smallest<A>, [](A a, A b) { return arithmetic<Binary::maximum>(a, b); });
+  fold_lines<T>(y, x, largest<A>, [](A a, A b) { return arithmetic<Binary::minimum>(a, b); });
 }
 
 /// Calls body.operator()<T>() for f32, f64 and i64.
@@ -60,7 +61,7 @@ void ReferenceBackend::reduce(Reduce op, View y, View x) {
   if (op == Reduce::any || op == Reduce::all) {
     NORMA_CHECK(x.dtype == boolean, name(op), ": needs a bool tensor, got ", x.dtype);
     const bool start = op == Reduce::all;
-    return fold<bool>(y, x, start, [&](bool a, bool b) { return op == Reduce::all ? a && b : a || b; });
+    return fold_lines<bool>(y, x, start, [&](bool a, bool b) { return op == Reduce::all ? a && b : a || b; });
   }
   for_numbers(x.dtype, name(op), [&]<class T>() { reduce_numbers<T>(op, y, x); });
 }

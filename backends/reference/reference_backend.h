@@ -26,6 +26,8 @@ class ReferenceBackend final : public Backend {
   void matmul(View c, View a, View b, double alpha, double beta) override;
   void gather(View y, View x, View index, int axis, const char* op) override;
   void scatter_add(View y, View x, View index, int axis, const char* op) override;
+  void unfold(View columns, View x, const Window& window) override;
+  void fold(View x, View columns, const Window& window) override;
   void random(Random distribution, View y, RandomKey key, double a, double b) override;
 };
 

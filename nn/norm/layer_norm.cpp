@@ -1,6 +1,6 @@
 #include "nn/norm/layer_norm.h"
 
-#include "autograd/ops.h"
+#include "autograd/normalization.h"
 #include "nn/norm/trailing.h"
 
 namespace norma::nn {

@@ -1,7 +1,7 @@
 // Root-mean-square normalization (Zhang & Sennrich 2019, arXiv:1910.07467).
 #pragma once
 
-#include "autograd/ops.h"
+#include "autograd/normalization.h"
 #include "nn/module.h"
 
 namespace norma::nn {

@@ -1,3 +1,4 @@
+#include "autograd/normalization.h"
 #include "tests/autograd/op_table.h"
 
 namespace norma::tests {

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "autograd/gradcheck.h"
-#include "autograd/ops.h"
+#include "autograd/normalization.h"
 #include "tests/messages.h"
 
 using namespace norma;

@@ -49,7 +49,7 @@ struct LayerNormRun {
     dx = Array::empty(x.shape(), x.dtype());
     dweight = Array::empty({x.shape()[1]}, x.dtype()), dbias = Array::empty({x.shape()[1]}, x.dtype());
     REQUIRE(kernels().layer_norm_backward(dx.view(), dweight.view(), dbias.view(), dy.view(), x.view(),
-                                          mean.view(), rstd.view(), weight.view_or_none()));
+                                          mean.view(), rstd.view(), weight.view_or_none(), {}));
   }
 };
 
@@ -58,11 +58,12 @@ struct RmsNormRun {
 
   RmsNormRun(const Array& x, const Array& weight, double eps, bool inside, const Array& dy = {}) {
     y = Array::empty(x.shape(), x.dtype()), rstd = Array::empty({x.shape()[0]}, f64);
-    REQUIRE(kernels().rms_norm(y.view(), rstd.view(), x.view(), weight.view_or_none(), eps, inside));
+    REQUIRE(kernels().rms_norm(y.view(), rstd.view(), x.view(), weight.view_or_none(), eps, inside,
+                               x.shape()[1]));
     if (!dy.defined()) return;
     dx = Array::empty(x.shape(), x.dtype()), dweight = Array::empty({x.shape()[1]}, x.dtype());
     REQUIRE(kernels().rms_norm_backward(dx.view(), dweight.view(), dy.view(), x.view(), rstd.view(),
-                                        weight.view_or_none(), eps, inside));
+                                        weight.view_or_none(), eps, inside, x.shape()[1]));
   }
 };
 
@@ -264,7 +265,7 @@ TEST_SUITE("kernels norms") {
                   dw = wanted & 2 ? Array::empty({6}, f64) : Array(),
                   db = wanted & 4 ? Array::empty({6}, f64) : Array();
       kernels().layer_norm_backward(dx.view_or_none(), dw.view_or_none(), db.view_or_none(), g.view(),
-                                    x.view(), full.mean.view(), full.rstd.view(), w.view());
+                                    x.view(), full.mean.view(), full.rstd.view(), w.view(), {});
       if (wanted & 1) CHECK(same_bits(dx, full.dx));
       if (wanted & 2) CHECK(same_bits(dw, full.dweight));
       if (wanted & 4) CHECK(same_bits(db, full.dbias));

@@ -51,11 +51,11 @@ TEST_SUITE("kernels threads") {
                   rms = Array::empty({3000}, f64);
       kernels().layer_norm(y.view(), mean.view(), rstd.view(), x.view(), w.view(), {}, 1e-5);
       kernels().layer_norm_backward(dx.view(), dw.view(), db.view(), dy.view(), x.view(), mean.view(),
-                                    rstd.view(), w.view());
+                                    rstd.view(), w.view(), {});
       const Array y2 = Array::empty(x.shape(), f32);
-      kernels().rms_norm(y2.view(), rms.view(), x.view(), w.view(), 1e-6, false);
+      kernels().rms_norm(y2.view(), rms.view(), x.view(), w.view(), 1e-6, false, 200);
       kernels().rms_norm_backward(dx2.view(), dw2.view(), dy.view(), x.view(), rms.view(), w.view(), 1e-6,
-                                  false);
+                                  false, 200);
       return std::vector{y, mean, rstd, dx, dw, db, y2, rms, dx2, dw2};
     });
   }
@@ -144,7 +144,7 @@ TEST_SUITE("kernels threads") {
                 mean = Array::zeros({500}, f64);
     const auto step = [&] {
       kernels().layer_norm_backward(dx.view(), dw.view(), db.view(), dy.view(), x.view(), mean.view(),
-                                    rstd.view(), {});
+                                    rstd.view(), {}, {});
       kernels().reduce(Reduce::sum, dw.unsqueeze(0).view(), x.view());
       const Array strided = x.transpose(0, 1).slice(0, {0, 64, 2});
       kernels().matmul(Array::empty({32, 64}, f32).view(), strided.view(), dy.view(), 1, 0);

@@ -1,7 +1,7 @@
 // Ops, forward and backward, with the memory traffic or the arithmetic they need at least.
 #include <benchmark/benchmark.h>
 
-#include "autograd/ops.h"
+#include "autograd/normalization.h"
 
 using namespace norma;
 

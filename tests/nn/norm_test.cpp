@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "autograd/ops.h"
+#include "autograd/normalization.h"
 #include "nn/activation.h"
 #include "nn/norm/layer_norm.h"
 #include "nn/norm/norm.h"

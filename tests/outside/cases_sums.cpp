@@ -1,3 +1,4 @@
+#include "autograd/normalization.h"
 #include "tests/outside/cases.h"
 
 namespace norma::tests::outside {

@@ -60,7 +60,8 @@ void collect(std::set<std::string>& names, const std::filesystem::path& header, 
 
 std::set<std::string> public_names() {
   std::set<std::string> names;
-  collect(names, "autograd/ops.h", R"(^(?:inline )?Tensor (operator[^ (]+|\w+)\()");
+  for (const char* header : {"autograd/ops.h", "autograd/normalization.h"})
+    collect(names, header, R"(^(?:inline )?Tensor (operator[^ (]+|\w+)\()");
   collect(
       names, "autograd/tensor.h",
       R"(^  (?:Tensor&?|const Tensor&|std::pair<Tensor, Tensor>|std::vector<Tensor>) (operator[^ (]+|\w+)\()");
