@@ -66,17 +66,23 @@ Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::vector<Tensor> inputs
     std::vector<Array> arrays;
     for (const Tensor& x : inputs) arrays.push_back(x.defined() ? x.array() : Array());
     Kept kept;
-    if (std::optional<Array> value = op->forward(kept, arrays)) {
-      std::vector<Saved> saved;
-      for (const Tensor& x : inputs) saved.emplace_back(x);
-      return record(op->op_name(), std::move(*value), inputs,
-                    [op, saved = std::move(saved), kept = KeptArrays(std::move(kept))](const Backward& call) {
-                      return call.create_graph ? definition_vjp(*op, saved, call)
-                                               : kernel_vjp(*op, saved, kept, call);
-                    });
-    }
+    if (std::optional<Array> value = op->forward(kept, arrays))
+      return record_fused(std::move(op), std::move(*value), std::move(kept), inputs);
   }
   return op->definition(inputs);
+}
+
+Tensor record_fused(std::shared_ptr<const FusedOp> op, Array value, Kept kept,
+                    const std::vector<Tensor>& inputs) {
+  std::vector<Saved> saved;
+  for (const Tensor& x : inputs) saved.emplace_back(x);
+  const char* const name = op->op_name();
+  return record(name, std::move(value), inputs,
+                [op = std::move(op), saved = std::move(saved),
+                 kept = KeptArrays(std::move(kept))](const Backward& call) {
+                  return call.create_graph ? definition_vjp(*op, saved, call)
+                                           : kernel_vjp(*op, saved, kept, call);
+                });
 }
 
 }  // namespace norma::detail

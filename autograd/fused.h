@@ -46,6 +46,9 @@ struct FusedOp {
 };
 
 Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::vector<Tensor> inputs);
+/// Records op with what its forward kernel gave.
+Tensor record_fused(std::shared_ptr<const FusedOp> op, Array value, Kept kept,
+                    const std::vector<Tensor>& inputs);
 
 template <class Op, std::size_t... I>
 struct FusedAdaptor final : FusedOp {
@@ -79,6 +82,14 @@ template <class Op, std::same_as<Tensor>... Inputs>
 Tensor apply(Op op, const Inputs&... inputs) {
   return detail::apply_fused(detail::make_fused(std::move(op), std::index_sequence_for<Inputs...>{}),
                              {inputs...});
+}
+
+/// Records a fused op that a larger kernel has computed on its way: `value` and `kept` are what
+/// op.forward(kept, inputs...) would have given.
+template <class Op, std::same_as<Tensor>... Inputs>
+Tensor apply_computed(Op op, Array value, Kept kept, const Inputs&... inputs) {
+  return detail::record_fused(detail::make_fused(std::move(op), std::index_sequence_for<Inputs...>{}),
+                              std::move(value), std::move(kept), {inputs...});
 }
 
 }  // namespace norma

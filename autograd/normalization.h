@@ -2,6 +2,8 @@
 // dtype; parameters have x's dtype and device and may be absent (undefined).
 #pragma once
 
+#include <utility>
+
 #include "autograd/ops.h"
 
 namespace norma {
@@ -18,5 +20,17 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight = {}, const Tensor& bias
 enum class RmsEps : std::uint8_t { outside, inside };
 Tensor rms_norm(const Tensor& x, const Tensor& weight = {}, double eps = 1e-8, RmsEps mode = RmsEps::outside,
                 std::int64_t counted = 0);
+
+/// x / max(|x|, eps) * weight with the 2-norm of each row; weight: one element (rank 0 or 1), optional. A row
+/// shorter than eps is divided by the constant eps, so a row of zeros gives zeros and the finite gradient
+/// weight * dy / eps.
+Tensor l2_norm(const Tensor& x, const Tensor& weight = {}, double eps = 1e-12);
+
+/// {sum, norm(sum)} with sum = x + residual: what a residual stream does between two sublayers, in one pass
+/// over memory. x and residual have one shape.
+std::pair<Tensor, Tensor> add_layer_norm(const Tensor& x, const Tensor& residual, const Tensor& weight = {},
+                                         const Tensor& bias = {}, double eps = 1e-5);
+std::pair<Tensor, Tensor> add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight = {},
+                                       double eps = 1e-8, RmsEps mode = RmsEps::outside);
 
 }  // namespace norma

@@ -50,15 +50,39 @@ struct LayerNormOp {
   }
 };
 
+void check(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  detail::check_rows(op, x);
+  detail::check_per_column(op, "weight", weight, x);
+  detail::check_per_column(op, "bias", bias, x);
+  detail::check_eps(op, eps);
+}
+
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Detached constants) {
-  detail::check_floating("layer_norm", "x", x);
-  NORMA_CHECK(x.dim() >= 1, "layer_norm: x must have at least one axis, got a scalar");
-  detail::check_per_column("layer_norm", "weight", weight, x);
-  detail::check_per_column("layer_norm", "bias", bias, x);
-  detail::check_eps("layer_norm", eps);
+  check("layer_norm", x, weight, bias, eps);
   return apply(LayerNormOp{eps, constants}, x, weight, bias);
+}
+
+std::pair<Tensor, Tensor> add_layer_norm(const Tensor& x, const Tensor& residual, const Tensor& weight,
+                                         const Tensor& bias, double eps) {
+  check("add_layer_norm", x, weight, bias, eps);
+  detail::check_same_shape("add_layer_norm", "residual", residual, x);
+  const LayerNormOp norm{eps, {}};
+  if (!DefinitionsOnly::active() && x.numel() > 0) {
+    const Array y = detail::empty_like(x.array()), total = detail::empty_like(x.array());
+    const Array mean = detail::row_statistics(y), rstd = detail::row_statistics(y);
+    if (backend(x.device())
+            .add_layer_norm(detail::as_rows(y).view(), detail::as_rows(total).view(), mean.view(),
+                            rstd.view(), detail::as_rows(x.array()).view(),
+                            detail::as_rows(residual.array()).view(), detail::packed(weight).view_or_none(),
+                            detail::packed(bias).view_or_none(), eps)) {
+      const Tensor sum = detail::record_sum(total, x, residual);
+      return {sum, apply_computed(norm, y, {mean, rstd}, sum, weight, bias)};
+    }
+  }
+  const Tensor sum = x + residual;
+  return {sum, apply(norm, sum, weight, bias)};
 }
 
 }  // namespace norma

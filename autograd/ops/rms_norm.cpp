@@ -54,16 +54,39 @@ struct RmsNormOp {
   }
 };
 
+void check(const char* op, const Tensor& x, const Tensor& weight, double eps) {
+  detail::check_rows(op, x);
+  detail::check_per_column(op, "weight", weight, x);
+  detail::check_eps(op, eps);
+}
+
 }  // namespace
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps, RmsEps mode, std::int64_t counted) {
-  detail::check_floating("rms_norm", "x", x);
-  NORMA_CHECK(x.dim() >= 1, "rms_norm: x must have at least one axis, got a scalar");
+  check("rms_norm", x, weight, eps);
   NORMA_CHECK(counted >= 0 && counted <= x.size(-1), "rms_norm: counted must lie in [1, ", x.size(-1),
               "] (last extent of x ", x.shape(), "), or be 0 for all, got ", counted);
-  detail::check_per_column("rms_norm", "weight", weight, x);
-  detail::check_eps("rms_norm", eps);
   return apply(RmsNormOp{eps, mode, counted == 0 ? x.size(-1) : counted}, x, weight);
+}
+
+std::pair<Tensor, Tensor> add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight,
+                                       double eps, RmsEps mode) {
+  check("add_rms_norm", x, weight, eps);
+  detail::check_same_shape("add_rms_norm", "residual", residual, x);
+  const RmsNormOp norm{eps, mode, x.size(-1)};
+  if (!DefinitionsOnly::active() && x.numel() > 0) {
+    const Array y = detail::empty_like(x.array()), total = detail::empty_like(x.array());
+    const Array rstd = detail::row_statistics(y);
+    if (backend(x.device())
+            .add_rms_norm(detail::as_rows(y).view(), detail::as_rows(total).view(), rstd.view(),
+                          detail::as_rows(x.array()).view(), detail::as_rows(residual.array()).view(),
+                          detail::packed(weight).view_or_none(), eps, norm.inside())) {
+      const Tensor sum = detail::record_sum(total, x, residual);
+      return {sum, apply_computed(norm, y, {rstd}, sum, weight)};
+    }
+  }
+  const Tensor sum = x + residual;
+  return {sum, apply(norm, sum, weight)};
 }
 
 }  // namespace norma

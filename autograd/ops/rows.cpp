@@ -10,6 +10,11 @@ void check_floating(const char* op, const char* argument, const Tensor& x) {
               x.shape());
 }
 
+void check_rows(const char* op, const Tensor& x) {
+  check_floating(op, "x", x);
+  NORMA_CHECK(x.dim() >= 1, op, ": x must have at least one axis, got a scalar");
+}
+
 void check_like(const char* op, const char* argument, const Tensor& tensor, const Tensor& x) {
   NORMA_CHECK(tensor.dtype() == x.dtype() && tensor.device() == x.device(), op, ": ", argument, " must be ",
               x.dtype(), " on ", x.device(), ", got ", tensor.dtype(), " on ", tensor.device(),
@@ -21,6 +26,13 @@ void check_per_column(const char* op, const char* argument, const Tensor& tensor
   const std::int64_t d = x.size(-1);
   NORMA_CHECK(tensor.shape() == Shape{d}, op, ": ", argument, " must have shape [", d, "] (last axis of x ",
               x.shape(), "), got ", tensor.shape());
+  check_like(op, argument, tensor, x);
+}
+
+void check_same_shape(const char* op, const char* argument, const Tensor& tensor, const Tensor& x) {
+  check_defined(op, argument, tensor);
+  NORMA_CHECK(tensor.shape() == x.shape(), op, ": ", argument, " must have the shape of x, ", x.shape(),
+              ", got ", tensor.shape());
   check_like(op, argument, tensor, x);
 }
 
@@ -37,6 +49,12 @@ std::int64_t row_count(const Shape& shape) {
 Array as_rows(const Array& x) {
   if (!x.defined()) return x;
   return x.contiguous().reshape(Shape{row_count(x.shape()), x.shape()[-1]});
+}
+
+Tensor record_sum(Array sum, const Tensor& x, const Tensor& residual) {
+  return record("add", std::move(sum), {x, residual}, [](const Backward& call) -> Gradients {
+    return {call.dy, call.dy};
+  });
 }
 
 }  // namespace norma::detail
