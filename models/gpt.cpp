@@ -52,7 +52,7 @@ void initialize(Gpt& model) {
 Gpt::Gpt(const GptOptions& options)
     : token_embedding(checked(options).vocabulary, options.width),
       dropout(options.dropout),
-      norm(nn::make_norm(options.norm, options.width)),
+      norm(nn::make_norm(options.norm, options.width, nn::BlockOptions{}.eps)),
       options_(options) {
   if (options.positions == "learned") position_embedding.emplace(options.context, options.width);
   blocks.reserve(static_cast<std::size_t>(options.layers));

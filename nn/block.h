@@ -1,6 +1,8 @@
 // Transformer blocks: attention, feed-forward and the norms around them.
 #pragma once
 
+#include <optional>
+
 #include "nn/any_layer.h"
 #include "nn/attention.h"
 #include "nn/dropout.h"
@@ -12,7 +14,7 @@ struct BlockOptions {
   std::string_view feed_forward = "gelu";  // a name of make_feed_forward
   std::int64_t hidden_dim = 0;             // of the feed-forward layer; 0: its default
   std::string_view norm = "layer";         // a name of make_norm
-  double eps = 1e-5;                       // of the norms
+  std::optional<double> eps = 1e-5;        // of the norms; absent: the default of the method
   double dropout = 0;                      // on the output of both sublayers while training
 };
 

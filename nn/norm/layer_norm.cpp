@@ -8,20 +8,22 @@ namespace norma::nn {
 LayerNorm::LayerNorm(const LayerNormOptions& options) : options_(options) {
   detail::check_norm("LayerNorm", options.normalized_shape, options.eps);
   if (!options.elementwise_affine) return;
-  weight = Parameter(ones(options.normalized_shape));
+  if (options.weight) weight = Parameter(ones(options.normalized_shape));
   if (options.bias) bias = Parameter(zeros(options.normalized_shape));
 }
 
 Tensor LayerNorm::operator()(const Tensor& x) const {
-  const Tensor y =
-      layer_norm(detail::flatten_trailing("LayerNorm", x, options_.normalized_shape),
-                 detail::flatten_parameter(weight), detail::flatten_parameter(bias), options_.eps);
+  const Tensor y = layer_norm(detail::flatten_trailing("LayerNorm", x, options_.normalized_shape),
+                              detail::flatten_parameter(weight), detail::flatten_parameter(bias),
+                              options_.eps, {.mean = options_.detach_mean, .std = options_.detach_std});
   return detail::unflatten_trailing(y, options_.normalized_shape);
 }
 
 std::string LayerNorm::describe() const {
   return norma::detail::concat(options_.normalized_shape, ", eps=", options_.eps,
-                               ", elementwise_affine=", options_.elementwise_affine);
+                               detail::affine_text(weight.defined(), bias.defined()),
+                               options_.detach_mean ? ", mean detached" : "",
+                               options_.detach_std ? ", deviation detached" : "");
 }
 
 }  // namespace norma::nn

@@ -1,16 +1,83 @@
 #include "nn/norm/norm.h"
 
+#include <string>
+#include <vector>
+
 #include "nn/activation.h"
+#include "nn/norm/dynamic_tanh.h"
+#include "nn/norm/l2_norm.h"
 #include "nn/norm/layer_norm.h"
 #include "nn/norm/rms_norm.h"
+#include "nn/norm/scale_norm.h"
 
 namespace norma::nn {
+namespace {
 
-AnyLayer make_norm(std::string_view name, std::int64_t width, double eps) {
-  if (name == "layer") return LayerNorm({.normalized_shape = {width}, .eps = eps});
-  if (name == "rms") return RMSNorm({.normalized_shape = {width}, .eps = eps});
-  if (name == "none") return Identity();
-  throw Error(norma::detail::concat("make_norm: unknown norm \"", name, "\"; known are layer, rms, none"));
+using Eps = std::optional<double>;
+
+struct Method {
+  NormInfo info;
+  AnyLayer (*make)(std::int64_t width, Eps eps);
+};
+
+AnyLayer layer(std::int64_t width, Eps eps, bool affine) {
+  LayerNormOptions options{.normalized_shape = {width}, .elementwise_affine = affine};
+  options.eps = eps.value_or(options.eps);
+  return LayerNorm(options);
 }
+
+/// The form's own eps: 1e-8 outside the root, as in the authors' code; 1e-5 inside, as in OLMo.
+AnyLayer rms(std::int64_t width, Eps eps, RmsEps mode, double partial = 1) {
+  return RMSNorm({.normalized_shape = {width},
+                  .eps = eps.value_or(mode == RmsEps::outside ? RMSNormOptions{}.eps : 1e-5),
+                  .eps_mode = mode,
+                  .partial = partial});
+}
+
+constexpr Method methods[] = {
+    {{"layer", "LayerNorm: (x - mean) / sqrt(var + eps) * weight + bias", true},
+     [](std::int64_t width, Eps eps) { return layer(width, eps, true); }},
+    {{"layer_simple", "LayerNorm without weight and bias", true},
+     [](std::int64_t width, Eps eps) { return layer(width, eps, false); }},
+    {{"rms", "RMSNorm: x / (rms + eps) * weight", true},
+     [](std::int64_t width, Eps eps) { return rms(width, eps, RmsEps::outside); }},
+    {{"rms_inside", "RMSNorm: x / sqrt(mean(x^2) + eps) * weight", true},
+     [](std::int64_t width, Eps eps) { return rms(width, eps, RmsEps::inside); }},
+    {{"prms", "RMSNorm over the first 1/16 of the entries", true},
+     [](std::int64_t width, Eps eps) { return rms(width, eps, RmsEps::outside, 0.0625); }},
+    {{"l2", "L2Norm: x / max(|x|, eps)", true},
+     [](std::int64_t, Eps eps) -> AnyLayer { return eps ? L2Norm(*eps) : L2Norm(); }},
+    {{"scale", "ScaleNorm: weight * x / max(|x|, eps), one weight", true},
+     [](std::int64_t width, Eps eps) -> AnyLayer { return eps ? ScaleNorm(width, *eps) : ScaleNorm(width); }},
+    {{"dyt", "DynamicTanh: weight * tanh(alpha x) + bias", true},
+     [](std::int64_t width, Eps) -> AnyLayer { return DynamicTanh(width); }},
+    {{"none", "x itself", true}, [](std::int64_t, Eps) -> AnyLayer { return Identity(); }},
+};
+
+const Method& find(const char* caller, std::string_view name) {
+  std::string known;
+  for (const Method& method : methods) {
+    if (method.info.name == name) return method;
+    known += (known.empty() ? "" : ", ") + std::string(method.info.name);
+  }
+  throw Error(norma::detail::concat(caller, ": unknown norm \"", name, "\"; known are ", known));
+}
+
+}  // namespace
+
+std::span<const NormInfo> norm_methods() {
+  static const auto infos = [] {
+    std::vector<NormInfo> all;
+    for (const Method& method : methods) all.push_back(method.info);
+    return all;
+  }();
+  return infos;
+}
+
+AnyLayer make_norm(std::string_view name, std::int64_t width, Eps eps) {
+  return find("make_norm", name).make(width, eps);
+}
+
+bool is_per_token(std::string_view name) { return find("is_per_token", name).info.per_token; }
 
 }  // namespace norma::nn

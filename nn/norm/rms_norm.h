@@ -11,11 +11,14 @@ struct RMSNormOptions {
   double eps = 1e-8;                  // >= 0
   RmsEps eps_mode = RmsEps::outside;  // outside: x / (rms + eps); inside: x / sqrt(mean(x^2) + eps)
   bool elementwise_affine = true;
+  double partial = 1;  // in (0, 1]: the mean square is over the first part of the entries
 };
 
 /// y = x / (rms(x) + eps) * weight over the trailing axes; no mean, no bias. x [.., normalized_shape]; weight
 /// (starts at 1) has normalized_shape. Training = eval. eps outside the root is the form of the authors'
-/// PyTorch code; LLaMA's is {.eps = 1e-6, .eps_mode = RmsEps::inside}. Throws as LayerNorm does.
+/// PyTorch code; LLaMA's is {.eps = 1e-6, .eps_mode = RmsEps::inside}. With `partial` = p (pRMSNorm, section
+/// 5 of the paper, there 0.0625) the mean square is over the first ceil(n p) of the n entries (the authors'
+/// code rounds down) and all are divided by its root. Throws as LayerNorm does, and for p outside (0, 1].
 class RMSNorm : public Module {
  public:
   explicit RMSNorm(std::int64_t width) : RMSNorm(RMSNormOptions{.normalized_shape = {width}}) {}
@@ -28,6 +31,7 @@ class RMSNorm : public Module {
 
  private:
   RMSNormOptions options_;
+  std::int64_t counted_ = 0;
 };
 
 }  // namespace norma::nn
