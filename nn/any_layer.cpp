@@ -1,6 +1,10 @@
 #include "nn/any_layer.h"
 
+#include "autograd/ops.h"
+
 namespace norma::nn {
+
+Tensor detail::sum(const Tensor& a, const Tensor& b) { return a + b; }
 
 AnyLayer& AnyLayer::operator=(const AnyLayer& other) {
   if (this == &other) return *this;
@@ -21,6 +25,11 @@ AnyLayer& AnyLayer::operator=(AnyLayer&& other) {
 Tensor AnyLayer::operator()(const Tensor& x) {
   NORMA_CHECK(box_ != nullptr, "AnyLayer: holds no layer; assign one before calling it");
   return box_->call(x);
+}
+
+std::pair<Tensor, Tensor> AnyLayer::add_then(const Tensor& a, const Tensor& b) {
+  NORMA_CHECK(box_ != nullptr, "AnyLayer: holds no layer; assign one before calling it");
+  return box_->add_then(a, b);
 }
 
 Tensor Sequential::operator()(const Tensor& x) {

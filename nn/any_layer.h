@@ -13,6 +13,10 @@ concept TensorLayer = std::derived_from<Layer, Module> && std::copy_constructibl
   { layer(x) } -> std::same_as<Tensor>;
 };
 
+namespace detail {
+Tensor sum(const Tensor& a, const Tensor& b);
+}
+
 /// Copies are deep, moves keep the held layer. Names, printing, modes and state-dict keys are those of the
 /// held layer, as if it were the member itself. Assigning a layer of the type already held writes its values
 /// (see Parameter); another type replaces it. A default-constructed one is empty: it has no parts and throws
@@ -30,6 +34,8 @@ class AnyLayer final : public Module {
   ~AnyLayer() override = default;
 
   Tensor operator()(const Tensor& x);
+  /// {a + b, layer(a + b)}: in one pass over memory where the layer has an add_then of its own.
+  std::pair<Tensor, Tensor> add_then(const Tensor& a, const Tensor& b);
   bool defined() const { return box_ != nullptr; }
   /// The held layer when it is of this type, else nullptr.
   template <class Layer>
@@ -49,6 +55,7 @@ class AnyLayer final : public Module {
     virtual std::unique_ptr<BoxBase> copy() const = 0;
     virtual Module& layer() = 0;
     virtual Tensor call(const Tensor& x) = 0;
+    virtual std::pair<Tensor, Tensor> add_then(const Tensor& a, const Tensor& b) = 0;
     // Assigns the other's layer if it has this type; false otherwise.
     virtual bool assign(BoxBase& other, bool move) = 0;
   };
@@ -58,6 +65,11 @@ class AnyLayer final : public Module {
     std::unique_ptr<BoxBase> copy() const override { return std::make_unique<Box>(value); }
     Module& layer() override { return value; }
     Tensor call(const Tensor& x) override { return value(x); }
+    std::pair<Tensor, Tensor> add_then(const Tensor& a, const Tensor& b) override {
+      if constexpr (requires { value.add_then(a, b); }) return value.add_then(a, b);
+      const Tensor sum = detail::sum(a, b);
+      return {sum, value(sum)};
+    }
     bool assign(BoxBase& other, bool move) override {
       auto* const same = dynamic_cast<Box*>(&other);
       if (same == nullptr) return false;

@@ -1,6 +1,8 @@
 // Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450).
 #pragma once
 
+#include <utility>
+
 #include "nn/module.h"
 
 namespace norma::nn {
@@ -23,6 +25,8 @@ class LayerNorm : public Module {
   explicit LayerNorm(std::int64_t width) : LayerNorm(LayerNormOptions{.normalized_shape = {width}}) {}
   explicit LayerNorm(const LayerNormOptions& options);
   Tensor operator()(const Tensor& x) const;
+  /// {a + b, the norm of a + b}, in one pass over memory. a and b have one shape.
+  std::pair<Tensor, Tensor> add_then(const Tensor& a, const Tensor& b) const;
   std::string describe() const override;
 
   Parameter weight, bias;

@@ -7,6 +7,8 @@
 #include "nn/norm/dynamic_tanh.h"
 #include "nn/norm/l2_norm.h"
 #include "nn/norm/layer_norm.h"
+#include "nn/norm/layer_scale.h"
+#include "nn/norm/rezero.h"
 #include "nn/norm/rms_norm.h"
 #include "nn/norm/scale_norm.h"
 
@@ -51,6 +53,10 @@ constexpr Method methods[] = {
      [](std::int64_t width, Eps eps) -> AnyLayer { return eps ? ScaleNorm(width, *eps) : ScaleNorm(width); }},
     {{"dyt", "DynamicTanh: weight * tanh(alpha x) + bias", true},
      [](std::int64_t width, Eps) -> AnyLayer { return DynamicTanh(width); }},
+    {{"layer_scale", "LayerScale: x * weight, which starts at 0.1", true},
+     [](std::int64_t width, Eps) -> AnyLayer { return LayerScale(width); }},
+    {{"rezero", "ReZero: x * weight, one weight, which starts at 0", true},
+     [](std::int64_t, Eps) -> AnyLayer { return ReZero(); }},
     {{"none", "x itself", true}, [](std::int64_t, Eps) -> AnyLayer { return Identity(); }},
 };
 

@@ -30,6 +30,18 @@ Tensor RMSNorm::operator()(const Tensor& x) const {
   return detail::unflatten_trailing(y, options_.normalized_shape);
 }
 
+std::pair<Tensor, Tensor> RMSNorm::add_then(const Tensor& a, const Tensor& b) const {
+  if (options_.partial < 1) {
+    const Tensor sum = a + b;
+    return {sum, (*this)(sum)};
+  }
+  const Shape& shape = options_.normalized_shape;
+  const auto [sum, y] = add_rms_norm(detail::flatten_trailing("RMSNorm", a, shape),
+                                     detail::flatten_trailing("RMSNorm", b, shape),
+                                     detail::flatten_parameter(weight), options_.eps, options_.eps_mode);
+  return {detail::unflatten_trailing(sum, shape), detail::unflatten_trailing(y, shape)};
+}
+
 std::string RMSNorm::describe() const {
   return norma::detail::concat(options_.normalized_shape, ", eps=", options_.eps,
                                options_.eps_mode == RmsEps::outside ? " outside" : " inside",

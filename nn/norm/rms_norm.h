@@ -1,6 +1,8 @@
 // Root-mean-square normalization (Zhang & Sennrich 2019, arXiv:1910.07467).
 #pragma once
 
+#include <utility>
+
 #include "autograd/normalization.h"
 #include "nn/module.h"
 
@@ -24,6 +26,8 @@ class RMSNorm : public Module {
   explicit RMSNorm(std::int64_t width) : RMSNorm(RMSNormOptions{.normalized_shape = {width}}) {}
   explicit RMSNorm(const RMSNormOptions& options);
   Tensor operator()(const Tensor& x) const;
+  /// {a + b, the norm of a + b}, in one pass over memory. a and b have one shape.
+  std::pair<Tensor, Tensor> add_then(const Tensor& a, const Tensor& b) const;
   std::string describe() const override;
 
   Parameter weight;

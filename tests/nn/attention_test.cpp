@@ -34,7 +34,7 @@ double difference(const Tensor& a, const Tensor& b) {
 Tensor bools(const std::vector<bool>& values, const Shape& shape) { return tensor(values, shape); }
 
 // The equations, one head at a time: softmax(q k^T / sqrt(d)) v.
-Tensor by_hand(const MultiheadAttention& layer, const Tensor& x, const Tensor& added_mask = {}) {
+Tensor by_hand(MultiheadAttention& layer, const Tensor& x, const Tensor& added_mask = {}) {
   const std::int64_t embed = layer.options().embed_dim, heads = layer.options().num_heads;
   const std::int64_t kv_heads = layer.options().kv_heads, d = embed / heads;
   const Tensor all = layer.qkv_proj(x);  // [batch, length, (heads + 2 kv_heads) d]
@@ -58,14 +58,14 @@ TEST_SUITE_BEGIN("attention layers");
 TEST_CASE("the layer is its equation, with shared key heads too") {
   const Tensor x = normal({2, 5, 12});
   for (const std::int64_t kv_heads : {6, 3, 2, 1}) {
-    const auto layer = attention_of({.embed_dim = 12, .num_heads = 6, .kv_heads = kv_heads});
+    auto layer = attention_of({.embed_dim = 12, .num_heads = 6, .kv_heads = kv_heads});
     CHECK(difference(layer(x), by_hand(layer, x)) < 1e-12);
   }
   CHECK(attention_of({.embed_dim = 12, .num_heads = 6, .kv_heads = 2}).qkv_proj.out_features() == 20);
 }
 
 TEST_CASE("a causal layer looks back only") {
-  const auto layer = attention_of({.embed_dim = 8, .num_heads = 2, .causal = true});
+  auto layer = attention_of({.embed_dim = 8, .num_heads = 2, .causal = true});
   const Tensor x = normal({1, 6, 8});
   Tensor mask = zeros({6, 6}, f64);
   for (std::int64_t q = 0; q < 6; ++q) {
@@ -78,7 +78,7 @@ TEST_CASE("a causal layer looks back only") {
 }
 
 TEST_CASE("R56 a position that may attend to nothing: the bias, and finite gradients") {
-  const auto layer = attention_of({.embed_dim = 4, .num_heads = 2});
+  auto layer = attention_of({.embed_dim = 4, .num_heads = 2});
   const Tensor x = normal({1, 3, 4}).set_requires_grad();
   const Tensor mask = bools({true, true, false, false, false, false, true, true, true}, {3, 3});
   const Tensor y = layer(x, {.mask = mask});
@@ -96,7 +96,7 @@ TEST_CASE("R56 a position that may attend to nothing: the bias, and finite gradi
 }
 
 TEST_CASE("R57 NaN in a padded position does not reach the others") {
-  const auto layer = attention_of({.embed_dim = 4, .num_heads = 2});
+  auto layer = attention_of({.embed_dim = 4, .num_heads = 2});
   const Tensor x = normal({2, 3, 4});
   const Tensor key_mask = bools({true, true, false, true, true, true}, {2, 3});
   const Tensor clean = layer(x, {.key_mask = key_mask});
@@ -108,7 +108,7 @@ TEST_CASE("R57 NaN in a padded position does not reach the others") {
 }
 
 TEST_CASE("R58 masks: boolean, added -inf, padding and their combination agree") {
-  const auto layer = attention_of({.embed_dim = 4, .num_heads = 2});
+  auto layer = attention_of({.embed_dim = 4, .num_heads = 2});
   const Tensor x = normal({2, 3, 4});
   const Tensor may = bools({true, false, true, true, true, false, true, true, true}, {3, 3});
   const Tensor added = where(may, zeros({3, 3}, f64), full({3, 3}, -infinity, f64));
@@ -131,7 +131,7 @@ TEST_CASE("R58 masks: boolean, added -inf, padding and their combination agree")
 }
 
 TEST_CASE("R59 a softcap comes before the mask: the future does not leak") {
-  const auto layer = attention_of({.embed_dim = 4, .num_heads = 1, .causal = true, .softcap = 1});
+  auto layer = attention_of({.embed_dim = 4, .num_heads = 1, .causal = true, .softcap = 1});
   const Tensor x = normal({1, 4, 4});
   const Tensor changed = x.clone();
   changed.select(1, 3).fill_(100);
@@ -162,7 +162,7 @@ TEST_CASE("R60 lengths and head sizes that are no multiple of a block") {
     for (const std::int64_t d : {1, 3, 32, 33}) {
       CAPTURE(length);
       CAPTURE(d);
-      const auto layer = attention_of({.embed_dim = 2 * d, .num_heads = 2, .causal = true});
+      auto layer = attention_of({.embed_dim = 2 * d, .num_heads = 2, .causal = true});
       const Tensor x = normal({2, length, 2 * d}).set_requires_grad();
       const Tensor upstream = normal(x.shape(), 8);
       const Tensor y = layer(x);
@@ -181,7 +181,7 @@ TEST_CASE("R61 R62 with a cache, in pieces of any length, the outputs are those 
   const NoGrad no_grad;
   const Tensor x = normal({2, 7, 8});
   for (const bool rotary : {false, true}) {
-    const auto layer =
+    auto layer =
         attention_of({.embed_dim = 8, .num_heads = 4, .kv_heads = 2, .causal = true, .rotary = rotary});
     const Tensor whole = layer(x);
     for (const std::vector<std::int64_t>& pieces :
@@ -209,7 +209,7 @@ TEST_CASE("R62 a block generates from its cache") {
 }
 
 TEST_CASE("R62 cache misuse is refused and changes nothing") {
-  const auto layer = attention_of({.embed_dim = 4, .num_heads = 2, .causal = true});
+  auto layer = attention_of({.embed_dim = 4, .num_heads = 2, .causal = true});
   KeyValueCache cache(3);
   CHECK_THROWS_MESSAGE_HAS(layer(normal({1, 1, 4}), {.cache = &cache}), "generate inside NoGrad");
   const NoGrad no_grad;
