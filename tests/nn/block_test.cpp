@@ -9,7 +9,6 @@
 #include "nn/init.h"
 #include "nn/loss.h"
 #include "nn/norm/layer_norm.h"
-#include "nn/residual.h"
 #include "tests/messages.h"
 #include "tests/nn/layer_table.h"
 
@@ -75,14 +74,6 @@ TEST_CASE("feed-forward layers") {
   CHECK(make_feed_forward("relu", 6, 4).get<FeedForward>()->activation.describe() == "relu");
   CHECK_THROWS_MESSAGE_HAS(make_feed_forward("maxout", 6), "Activation: unknown name \"maxout\"");
   CHECK_THROWS_MESSAGE_HAS(FeedForward({.hidden_dim = 4}), "FeedForward: needs embed_dim > 0");
-}
-
-TEST_CASE("residual schemes are their equations") {
-  const Tensor x = tensor({1, 2}, f64);
-  const auto norm = [](const Tensor& u) { return u * 10; };
-  const auto f = [](const Tensor& u) { return u + 1; };
-  CHECK(residual::plain(x, f).to_vector<double>() == std::vector<double>{3, 5});
-  CHECK(residual::pre(x, norm, f).to_vector<double>() == std::vector<double>{12, 23});
 }
 
 TEST_CASE("R53 a Pre-Norm block is its equation") {

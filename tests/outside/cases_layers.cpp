@@ -22,6 +22,12 @@ Tensors with_parameters(Layer layer, Tensors& in, const CaseOptions& o) {
   return {layer(in[0])};
 }
 
+nn::TemperatureOptions temperature_options(const CaseOptions& o, const char* form) {
+  using Form = nn::TemperatureOptions::Form;
+  return {.form = o.text(form) == "divide" ? Form::divide : Form::multiply,
+          .heads = o.integer(o.has("temperature_heads") ? "temperature_heads" : "heads")};
+}
+
 nn::MultiheadAttentionOptions attention_options(const CaseOptions& o) {
   nn::MultiheadAttentionOptions options;
   options.embed_dim = o.integer("embed_dim");
@@ -32,6 +38,17 @@ nn::MultiheadAttentionOptions attention_options(const CaseOptions& o) {
   options.causal = o.flag("causal");
   options.rotary = o.flag("rotary");
   if (o.number("softcap") > 0) options.softcap = o.number("softcap");
+  if (!o.has("whole")) return options;
+  const auto method = [&](const char* key) { return o.text(key) == "none" ? std::string() : o.text(key); };
+  options.norms = {.q = method("q_norm"),
+                   .k = method("k_norm"),
+                   .v = method("v_norm"),
+                   .context = method("context_norm"),
+                   .out = method("out_norm"),
+                   .eps = o.number("norm_eps"),
+                   .after_rotary = o.flag("after_rotary")};
+  if (o.flag("whole")) options.norms.width = nn::AttentionNormOptions::Width::whole;
+  if (o.text("temperature") != "none") options.temperature = temperature_options(o, "temperature");
   return options;
 }
 
@@ -62,14 +79,37 @@ Tensors cached_attention(Tensors& in, const CaseOptions& o) {
   return {cat(parts, 1)};
 }
 
-Tensors pre_norm_block(Tensors& in, const CaseOptions& o) {
+nn::BlockOptions block_options(const CaseOptions& o) {
   nn::BlockOptions options;
   options.attention = attention_options(o);
   options.feed_forward = o.text("feed_forward");
   options.hidden_dim = o.integer("hidden_dim");
   options.norm = o.text("norm");
   options.eps = o.number("eps");
-  return with_parameters(nn::PreNormBlock(options), in, o);
+  return options;
+}
+
+Tensors transformer_block(Tensors& in, const CaseOptions& o) {
+  const nn::Placement placement = nn::make_placement(o.text("placement"));
+  const nn::LayerPlacement layer = placement.layer(o.integer("layer"), o.integer("layers"));
+  return with_parameters(nn::TransformerBlock(block_options(o), layer), in, o);
+}
+
+/// x * 10 as a layer.
+class TimesTen : public nn::Module {
+ public:
+  Tensor operator()(const Tensor& x) const { return x * 10; }
+  NORMA_PARTS()
+};
+
+Tensors placement_schemes(Tensors& in, const CaseOptions& o) {
+  const nn::Placement placement = nn::make_placement(o.text("placement"));
+  const nn::LayerPlacement layer = placement.layer(o.integer("layer"), o.integer("layers"));
+  nn::AnyLayer ten = TimesTen();
+  nn::Stream x(in[0]);
+  for (const nn::Residual* scheme : {&layer.attention, &layer.ffn})
+    x = scheme->apply(x, {ten, ten}, [](const Tensor& u) { return u + 1; });
+  return {x.value()};
 }
 
 Tensors layer_norm_module(Tensors& in, const CaseOptions& o) {
@@ -169,7 +209,14 @@ std::vector<Row> module_rows() {
              nn::make_feed_forward(o.text("name"), in[0].size(-1), o.integer("hidden_dim"), o.flag("bias")),
              in, o);
        }},
-      {"PreNormBlock", pre_norm_block},
+      {"PreNormBlock",
+       [](In in, Opt o) -> Tensors { return with_parameters(nn::PreNormBlock(block_options(o)), in, o); }},
+      {"TransformerBlock", transformer_block},
+      {"make_placement", placement_schemes},
+      {"Temperature",
+       [](In in, Opt o) -> Tensors {
+         return with_parameters(nn::Temperature(temperature_options(o, "form")), in, o);
+       }},
   };
 }
 

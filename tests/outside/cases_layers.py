@@ -130,13 +130,15 @@ def make_norm(draw):
 
 
 def norm_parameters(draw, prefix, name, width):
-    parts = {"layer": ["weight", "bias"], "rms": ["weight"], "none": []}[name]
+    parts = {"layer": ["weight", "bias"], "rms": ["weight"], "l2": [], "none": []}[name]
     return {prefix + part: draw.normal([width]) for part in parts}
 
 
 def apply_norm(x, p, prefix, name, eps):
     if name == "layer":
         return F.layer_norm(x, x.shape[-1:], p[prefix + "weight"], p[prefix + "bias"], eps)
+    if name == "l2":
+        return F.normalize(x, dim=-1, eps=eps)
     return rms(x, -1, eps, outside=True) * p[prefix + "weight"] if name == "rms" else x * 1
 
 
@@ -177,28 +179,56 @@ def attention_setup(draw):
     return o
 
 
+def attention_norm_setup(draw, o):
+    """Norms inside attention, each a switch of its own, and a temperature."""
+    for part in ("q", "k", "v", "context", "out"):
+        o[part + "_norm"] = draw.choice(["none", "none", "layer", "rms"])
+    o["norm_eps"] = draw.choice([1e-5, 0.01])
+    o["whole"] = draw.chance(0.3)
+    o["after_rotary"] = not o["whole"] and draw.chance()
+    o["temperature"] = draw.choice(["none", "divide", "multiply"])
+    o["temperature_heads"] = draw.choice([1, o["num_heads"]])
+    return o
+
+
 def attention_parameters(draw, o, prefix=""):
-    wide, d = o["embed_dim"], o["embed_dim"] // o["num_heads"]
-    rows = (o["num_heads"] + 2 * (o["kv_heads"] or o["num_heads"])) * d
-    return linear_parameters(draw, prefix + "qkv_proj.", wide, rows, o["bias"]) | linear_parameters(
-        draw, prefix + "out_proj.", wide, wide, o["out_bias"]
-    )
+    wide, heads, d = o["embed_dim"], o["num_heads"], o["embed_dim"] // o["num_heads"]
+    kv_heads = o["kv_heads"] or heads
+    parameters = linear_parameters(draw, prefix + "qkv_proj.", wide, (heads + 2 * kv_heads) * d, o["bias"])
+    for part, extent in (("q", heads), ("k", kv_heads), ("v", kv_heads), ("context", heads), ("out", 0)):
+        width = wide if part == "out" else extent * d if o.get("whole") else d
+        parameters |= norm_parameters(draw, f"{prefix}{part}_norm.", o.get(part + "_norm", "none"), width)
+    if o.get("temperature", "none") != "none":
+        count = o["temperature_heads"]
+        parameters[prefix + "temperature.weight"] = draw.uniform([1] if count == 1 else [count, 1, 1])
+    return parameters | linear_parameters(draw, prefix + "out_proj.", wide, wide, o["out_bias"])
 
 
 def apply_attention(x, p, o, prefix="", mask=None):
     heads, d = o["num_heads"], o["embed_dim"] // o["num_heads"]
-    kv_heads = o["kv_heads"] or heads
+    kv_heads, whole, after = o["kv_heads"] or heads, o.get("whole"), o.get("after_rotary")
+    norm = lambda part, x: apply_norm(x, p, f"{prefix}{part}_norm.", o.get(part + "_norm", "none"), o.get("norm_eps"))
     parts = apply_linear(x, p, prefix + "qkv_proj.").split([heads * d, kv_heads * d, kv_heads * d], -1)
+    if whole:
+        parts = [norm(name, part) for name, part in zip("qkv", parts)]
     q, k, v = (part.unflatten(-1, (-1, d)).transpose(-3, -2) for part in parts)
-    if o["rotary"]:
+    if o["rotary"] and after:
         q, k = rotary(q), rotary(k)
+    if not whole:
+        q, k, v = norm("q", q), norm("k", k), norm("v", v)
+    if o["rotary"] and not after:
+        q, k = rotary(q), rotary(k)
+    if o.get("temperature", "none") != "none":
+        number = p[prefix + "temperature.weight"]
+        q = d**0.5 * (q / number if o["temperature"] == "divide" else q * number)  # attention() divides by sqrt(d)
     y = attention(q, k, v, mask, causal=o["causal"], cap=o["softcap"])
-    return apply_linear(y.transpose(-3, -2).flatten(-2), p, prefix + "out_proj.")
+    y = (y if whole else norm("context", y)).transpose(-3, -2).flatten(-2)
+    return norm("out", apply_linear(norm("context", y) if whole else y, p, prefix + "out_proj."))
 
 
 def check_against_torch(x, p, o, mask, y):
     """What PyTorch's own multi-head attention covers must agree with the composition, before anyone relies on it."""
-    if x.dim() != 3 or o["rotary"] or o["softcap"] or o["kv_heads"] not in (0, o["num_heads"]):
+    if x.dim() != 3 or o["rotary"] or o["softcap"] or o["kv_heads"] not in (0, o["num_heads"]) or "whole" in o:
         return
     batch, length, wide = x.shape
     seen = torch.ones(batch, o["num_heads"], length, length, dtype=torch.bool)
@@ -235,6 +265,8 @@ def check_against_torch(x, p, o, mask, y):
 @draws("MultiheadAttention")
 def multihead_attention(draw):
     o = attention_setup(draw)
+    if draw.chance():
+        o = attention_norm_setup(draw, o)
     batch, length = draw.integer(1, 2), draw.extent(1, 5)
     x = draw.normal([batch, length, o["embed_dim"]])
     kind = draw.choice(["none", "boolean", "floating", "padding", "both"])

@@ -176,7 +176,10 @@ def mse_loss(draw):
 
 def rms(x, axes, eps, outside):
     squares = x.square().mean(axes, keepdim=True)
-    return x / (squares.sqrt() + eps) if outside else x / (squares + eps).sqrt()
+    if not outside:
+        return x / (squares + eps).sqrt()
+    zero = squares == 0  # where the root has no derivative, its gradient counts as zero
+    return x / (squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0) + eps)
 
 
 @draws("layer_norm")

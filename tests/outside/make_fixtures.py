@@ -16,6 +16,7 @@ sys.dont_write_bytecode = True  # the tree stays clean
 import numpy as np
 import torch
 
+import cases_blocks
 import cases_elementwise
 import cases_layers
 import cases_shape
