@@ -1,9 +1,6 @@
 #include "models/gpt.h"
 
-#include <cmath>
-
 #include "autograd/ops.h"
-#include "nn/init.h"
 #include "nn/norm/norm.h"
 
 namespace norma::models {
@@ -14,6 +11,8 @@ GptOptions checked(const GptOptions& o) {
               "GPT: needs vocabulary, context and layers > 0, got ", o.vocabulary, ", ", o.context, " and ",
               o.layers);
   NORMA_CHECK(o.width > 0 && o.heads > 0, "GPT: needs width and heads > 0, got ", o.width, " and ", o.heads);
+  NORMA_CHECK(o.placement.layer != nullptr, "GPT: the placement \"", o.placement.name,
+              "\" has no function (Placement::layer)");
   NORMA_CHECK(o.positions == "learned" || o.positions == "rotary",
               "GPT: positions must be \"learned\" or \"rotary\", got \"", o.positions, "\"");
   return o;
@@ -27,24 +26,14 @@ nn::BlockOptions block_options(const GptOptions& o) {
                         .out_bias = o.bias,
                         .dropout = o.dropout,
                         .causal = true,
-                        .rotary = o.positions == "rotary"},
+                        .rotary = o.positions == "rotary",
+                        .softcap = o.softcap},
           .feed_forward = o.activation,
           .hidden_dim = o.hidden,
           .norm = o.norm,
-          .dropout = o.dropout};
-}
-
-void initialize(Gpt& model) {
-  constexpr double std = 0.02;
-  const double back = std / std::sqrt(2 * static_cast<double>(model.options().layers));
-  for (const auto& [name, parameter] : model.named_parameters()) {
-    if (name.ends_with("bias")) {
-      nn::init::zeros_(parameter);
-    } else if (parameter.dim() >= 2) {
-      const bool to_stream = name.ends_with("out_proj.weight") || name.ends_with("down_proj.weight");
-      nn::init::normal_(parameter, 0, to_stream ? back : std);
-    }
-  }
+          .eps = o.eps,
+          .dropout = o.dropout,
+          .allow_acausal = o.allow_acausal};
 }
 
 }  // namespace
@@ -52,16 +41,21 @@ void initialize(Gpt& model) {
 Gpt::Gpt(const GptOptions& options)
     : token_embedding(checked(options).vocabulary, options.width),
       dropout(options.dropout),
-      norm(nn::make_norm(options.norm, options.width, nn::BlockOptions{}.eps)),
       options_(options) {
   if (options.positions == "learned") position_embedding.emplace(options.context, options.width);
   blocks.reserve(static_cast<std::size_t>(options.layers));
-  for (std::int64_t i = 0; i < options.layers; ++i) blocks.emplace_back(block_options(options));
+  for (std::int64_t i = 0; i < options.layers; ++i)
+    blocks.emplace_back(block_options(options), options.placement.layer(i, options.layers));
+  if (options.placement.final_norm) norm = nn::make_norm(options.norm, options.width, options.eps);
   if (!options.tied) head.emplace(options.width, options.vocabulary, false);
-  initialize(*this);
+  const std::int64_t kv_heads = options.kv_heads == 0 ? options.heads : options.kv_heads;
+  nn::initialize_transformer(*this, {.init = options.init.value_or(options.placement.init),
+                                     .layers = options.layers,
+                                     .width = options.width,
+                                     .kv_width = options.width / options.heads * kv_heads});
 }
 
-Tensor Gpt::features(const Tensor& tokens, GptCache* cache) {
+Tensor Gpt::features(const Tensor& tokens, GptCache* cache, std::vector<nn::AttentionRecord>* records) {
   NORMA_CHECK(tokens.defined() && tokens.dim() == 2 && tokens.dtype() == i64,
               "GPT: tokens must be i64 [batch, length], got ", tokens.defined() ? tokens.shape() : Shape{},
               " of ", tokens.defined() ? tokens.dtype() : f32);
@@ -73,11 +67,13 @@ Tensor Gpt::features(const Tensor& tokens, GptCache* cache) {
               options_.context);
   Tensor x = token_embedding(tokens);  // [batch, length, width]
   if (position_embedding) x = x + position_embedding->weight.narrow(0, seen, length);
-  x = dropout(x);
+  nn::Stream stream(dropout(x));
+  if (records != nullptr) records->resize(blocks.size());
   for (std::size_t i = 0; i < blocks.size(); ++i) {
-    x = blocks[i](x, {.cache = cache == nullptr ? nullptr : &(*cache)[i]});
+    stream = blocks[i].run(stream, {.cache = cache == nullptr ? nullptr : &(*cache)[i],
+                                    .record = records == nullptr ? nullptr : &(*records)[i]});
   }
-  return norm(x);
+  return norm ? stream.through(*norm).normed : stream.value();
 }
 
 Tensor Gpt::logits(const Tensor& features) {
@@ -87,8 +83,8 @@ Tensor Gpt::logits(const Tensor& features) {
 GptCache Gpt::make_cache() const { return GptCache(blocks.size(), nn::KeyValueCache(options_.context)); }
 
 std::string Gpt::describe() const {
-  return "context=" + std::to_string(options_.context) + ", positions=" + options_.positions +
-         (options_.tied ? ", tied head" : "");
+  return "placement=" + options_.placement.name + ", context=" + std::to_string(options_.context) +
+         ", positions=" + options_.positions + (options_.tied ? ", tied head" : "");
 }
 
 }  // namespace norma::models

@@ -1,4 +1,4 @@
-// GPT: a decoder-only Transformer language model (Radford et al. 2019), blocks in Pre-Norm form.
+// GPT: a decoder-only Transformer language model (Radford et al. 2019), with any norm in any placement.
 #pragma once
 
 #include <optional>
@@ -7,18 +7,24 @@
 
 #include "nn/block.h"
 #include "nn/embedding.h"
+#include "nn/transformer_init.h"
 
 namespace norma::models {
 
 struct GptOptions {
-  std::int64_t vocabulary = 256;      // number of tokens
-  std::int64_t context = 128;         // most positions that the model sees at once
-  std::int64_t layers = 4;            // blocks
-  std::int64_t heads = 4;             // divides width
-  std::int64_t kv_heads = 0;          // divides heads; 0: as many as heads
-  std::int64_t width = 128;           // features of a position
-  std::int64_t hidden = 0;            // of the feed-forward layers; 0: their default
-  std::string norm = "layer";         // a name of nn::make_norm
+  std::int64_t vocabulary = 256;  // number of tokens
+  std::int64_t context = 128;     // most positions that the model sees at once
+  std::int64_t layers = 4;        // blocks
+  std::int64_t heads = 4;         // divides width
+  std::int64_t kv_heads = 0;      // divides heads; 0: as many as heads
+  std::int64_t width = 128;       // features of a position
+  std::int64_t hidden = 0;        // of the feed-forward layers; 0: their default
+  std::string norm = "layer";     // a name of nn::make_norm
+  nn::Placement placement = nn::make_placement("pre");
+  std::optional<double> eps = {};      // of the norms; absent: the method's own
+  std::optional<double> softcap = {};  // of the attention scores, > 0; one of the placement's goes before
+  bool allow_acausal = false;          // allow norms that let a position see later ones
+  std::optional<nn::TransformerInit> init = {};  // absent: the placement's
   std::string positions = "learned";  // "learned": a table that is added; "rotary": rotated q and k
   std::string activation = "gelu";    // a name of nn::make_feed_forward
   bool tied = true;                   // the head uses the token embedding's weight
@@ -31,9 +37,9 @@ using GptCache = std::vector<nn::KeyValueCache>;
 
 /// tokens (i64) [batch, length] -> logits [batch, length, vocabulary]: position i predicts token i + 1.
 ///
-/// Starting values follow GPT-2: weights N(0, 0.02^2), biases 0, and the projections back to the residual
-/// stream smaller by sqrt(2 layers), so that its variance does not grow with depth. Throws for options
-/// outside their ranges, for tokens of another rank or dtype, and for more positions than the context.
+/// Starting values: nn::initialize_transformer. Throws for options outside their ranges, for a norm that
+/// mixes positions unless that is allowed, for tokens of another rank or dtype, and for more positions than
+/// the context.
 class Gpt : public nn::Module {
  public:
   explicit Gpt(const GptOptions& options);
@@ -42,7 +48,9 @@ class Gpt : public nn::Module {
     return logits(features(tokens, cache));
   }
   /// The two halves of the call: [batch, length, width] after the last norm, and from there to the logits.
-  Tensor features(const Tensor& tokens, GptCache* cache = nullptr);
+  /// With records, each layer's attention is recorded there.
+  Tensor features(const Tensor& tokens, GptCache* cache = nullptr,
+                  std::vector<nn::AttentionRecord>* records = nullptr);
   Tensor logits(const Tensor& features);
 
   /// An empty cache for `context` positions.
@@ -54,9 +62,9 @@ class Gpt : public nn::Module {
   nn::Embedding token_embedding;
   std::optional<nn::Embedding> position_embedding;
   nn::Dropout dropout;
-  std::vector<nn::PreNormBlock> blocks;
-  nn::AnyLayer norm;
-  std::optional<nn::Linear> head;  // absent when tied
+  std::vector<nn::TransformerBlock> blocks;
+  std::optional<nn::AnyLayer> norm;  // absent when the placement has no final norm
+  std::optional<nn::Linear> head;    // absent when tied
   NORMA_PARTS(token_embedding, position_embedding, dropout, blocks, norm, head)
 
  private:

@@ -85,6 +85,72 @@ TEST_CASE("R62 GPT: pieces through the cache give the logits of one pass") {
   }
 }
 
+TEST_CASE(
+    "R62 GPT: in every placement, pieces through the cache give the logits of one pass, token by token too") {
+  for (const nn::Placement& placement : nn::placements()) {
+    for (const char* norm : {"layer", "rms"}) {
+      CAPTURE(placement.name);
+      GptOptions options = small_options();
+      options.placement = placement;
+      options.norm = norm;
+      options.positions = "rotary";
+      options.kv_heads = 1;
+      Gpt model = trained_gpt(options);
+      const NoGrad guard;
+      const Tensor tokens = some_tokens(2, 8, 11);
+      GptCache cache = model.make_cache();
+      std::vector<Tensor> parts{model(tokens.narrow(1, 0, 4), &cache)};
+      for (std::int64_t i = 4; i < 8; ++i) parts.push_back(model(tokens.narrow(1, i, 1), &cache));
+      const Tensor whole = model(tokens);
+      CHECK(largest_difference(cat(parts, 1), whole) < 1e-5 * (1 + whole.abs().max().item()));
+    }
+  }
+}
+
+TEST_CASE("GPT: in every placement, a later token does not reach earlier logits, and all parameters learn") {
+  for (const nn::Placement& placement : nn::placements()) {
+    CAPTURE(placement.name);
+    GptOptions options = small_options();
+    options.placement = placement;
+    Gpt model = trained_gpt(options);
+    auto values = some_tokens(1, 8, 11).to_vector<std::int64_t>();
+    const Tensor before = model(tensor(values, {1, 8}));
+    values[5] = (values[5] + 1) % 11;
+    const Tensor after = model(tensor(values, {1, 8}));
+    CHECK(before.narrow(1, 0, 5).to_vector<float>() == after.narrow(1, 0, 5).to_vector<float>());
+    cross_entropy(before, some_tokens(1, 8, 11, 6)).backward();
+    for (const auto& [name, parameter] : model.named_parameters()) {
+      CAPTURE(name);
+      REQUIRE(parameter.grad().defined());
+      CHECK(parameter.grad().abs().max().item() > 0);
+    }
+    CHECK(model.norm.has_value() == placement.final_norm);
+  }
+}
+
+TEST_CASE("R15 GPT: cap, eps, norm and records reach the layers") {
+  const Tensor tokens = some_tokens(2, 8, 11);
+  const auto logits = [&](auto change) {
+    GptOptions options = small_options();
+    change(options);
+    return trained_gpt(options)(tokens);
+  };
+  const Tensor plain = logits([](GptOptions&) {});
+  CHECK(largest_difference(plain, logits([](GptOptions& o) { o.softcap = 0.05; })) > 1e-3);
+  CHECK(largest_difference(plain, logits([](GptOptions& o) { o.eps = 0.5; })) > 1e-3);
+  for (const char* norm : {"layer_simple", "rms", "rms_inside", "prms", "l2", "scale", "dyt", "none"})
+    CHECK(largest_difference(plain, logits([&](GptOptions& o) { o.norm = norm; })) > 1e-3);
+  GptOptions options = small_options();
+  Gpt model = trained_gpt(options);
+  std::vector<nn::AttentionRecord> records;
+  static_cast<void>(model.features(tokens, nullptr, &records));
+  REQUIRE(records.size() == 2);
+  for (const nn::AttentionRecord& record : records) {
+    CHECK(record.entropy.shape() == Shape{2});
+    CHECK(record.entropy.max().item() <= std::log(8.0));
+  }
+}
+
 TEST_CASE("GPT: options and tokens that make no sense are refused") {
   const auto refused = [](auto change) {
     GptOptions options = small_options();
@@ -97,6 +163,10 @@ TEST_CASE("GPT: options and tokens that make no sense are refused") {
   CHECK(refused([](GptOptions& o) { o.positions = "none"; }).find("\"rotary\"") != std::string::npos);
   CHECK(refused([](GptOptions& o) { o.norm = "batchy"; }).find("batchy") != std::string::npos);
   CHECK(refused([](GptOptions& o) { o.dropout = 1; }) != "");
+  CHECK(refused([](GptOptions& o) { o.softcap = 0; }).find("softcap must be finite and > 0") !=
+        std::string::npos);
+  CHECK(refused([](GptOptions& o) { o.placement.layer = nullptr; }).find("Placement::layer") !=
+        std::string::npos);
   Gpt model(small_options());
   CHECK_THROWS_MESSAGE_HAS(model(some_tokens(1, 9, 11)), "9 positions exceed the context of 8");
   CHECK_THROWS_MESSAGE_HAS(model(Tensor()), "tokens must be i64 [batch, length]");
