@@ -1,5 +1,6 @@
 #include "models/settings.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/number.h"
@@ -41,6 +42,13 @@ void check_numbers(const Settings& s) {
   check_range("--heads", s.heads, s.heads >= 1 && s.width % s.heads == 0, "a divisor of --width");
   check_range("--kv-heads", s.kv_heads, s.kv_heads >= 0 && (s.kv_heads == 0 || s.heads % s.kv_heads == 0),
               "0 or a divisor of --heads");
+  check_range("--norm-eps", s.norm_eps, std::isfinite(s.norm_eps) && s.norm_eps >= 0, "at least 0");
+  check_range("--cap", s.cap, std::isfinite(s.cap) && s.cap >= 0, "at least 0");
+  check_range("--mix-alpha", s.mix_alpha, s.mix_alpha >= 0 && s.mix_alpha <= 1, "0 to 1");
+  check_range("--first-block", s.first_block, s.first_block == "note" || s.first_block == "paper",
+              "note or paper");
+  check_range("--temperature", s.temperature, s.temperature == "one" || s.temperature == "log2",
+              "one or log2");
   check_range("--dropout", s.dropout, s.dropout >= 0 && s.dropout < 1, "at least 0 and below 1");
   check_range("--batch", s.batch, s.batch >= 1, "at least 1");
   check_range("--accumulate", s.accumulate, s.accumulate >= 1, "at least 1");
@@ -58,7 +66,6 @@ void check_numbers(const Settings& s) {
 
 void check(const Settings& settings) {
   check_numbers(settings);
-  NORMA_CHECK(settings.placement == "pre", "--placement must be pre, got ", settings.placement);
   NORMA_CHECK(!settings.log.empty(), "--log needs a file name");
   NORMA_CHECK(!settings.checkpoint.empty(), "--checkpoint needs a file name");
   static_cast<void>(make_schedule(settings));
@@ -69,7 +76,21 @@ void check(const Settings& settings) {
   static_cast<void>(Gpt(smallest));
 }
 
+nn::Placement make_placement(const Settings& s, std::int64_t context) {
+  const auto& all = nn::placements();
+  NORMA_CHECK(
+      std::any_of(all.begin(), all.end(), [&](const nn::Placement& p) { return p.name == s.placement; }),
+      "--placement: unknown name \"", s.placement, "\"; --list-placements prints all");
+  nn::PlacementOptions options{.mix_alpha = s.mix_alpha};
+  if (s.cap > 0) options.cap = s.cap;
+  if (s.first_block == "paper") options.first_block = nn::FirstBlock::paper;
+  if (s.temperature == "log2")
+    options.temperature = nn::TemperatureOptions::log2_of_length(std::max<std::int64_t>(2, context));
+  return nn::make_placement(s.placement, options);
+}
+
 GptOptions gpt_options(const Settings& s, std::int64_t vocabulary, std::int64_t context) {
+  const auto given = [](double value) { return value > 0 ? std::optional(value) : std::nullopt; };
   return {.vocabulary = vocabulary,
           .context = context,
           .layers = s.layers,
@@ -77,6 +98,11 @@ GptOptions gpt_options(const Settings& s, std::int64_t vocabulary, std::int64_t 
           .kv_heads = s.kv_heads,
           .width = s.width,
           .norm = s.norm,
+          .placement = make_placement(s, context),
+          .eps = given(s.norm_eps),
+          .softcap = given(s.cap),
+          .allow_acausal = s.allow_acausal,
+          .init = s.init == "auto" ? std::nullopt : std::optional(nn::parse_transformer_init(s.init)),
           .positions = s.positions,
           .activation = s.activation,
           .tied = !s.untied,

@@ -19,7 +19,11 @@ struct Settings {
 
   std::int64_t layers = 4, heads = 4, kv_heads = 0, width = 128;
   std::int64_t context = 0;  // 0: default_context
-  std::string norm = "layer", placement = "pre", positions = "learned", activation = "gelu";
+  std::string norm = "layer", placement = "pre";
+  double norm_eps = 0, cap = 0, mix_alpha = 0.25;  // 0: the method's, the placement's
+  std::string first_block = "note", temperature = "one", init = "auto";
+  bool allow_acausal = false;
+  std::string positions = "learned", activation = "gelu";
   bool untied = false;
   double dropout = 0;
 
@@ -56,8 +60,19 @@ void visit_settings(S& s, Visit&& visit) {
   visit("width", s.width, keep, "features of a position");
   visit("context", s.context, keep,
         "positions seen at once; 0: a whole addition problem, or 64 bytes of a file");
-  visit("norm", s.norm, keep, "layer, rms or none");
-  visit("placement", s.placement, keep, "where the norms stand: pre");
+  visit("norm", s.norm, keep, "the method; --list-norms prints all");
+  visit("placement", s.placement, keep, "where the norms stand; --list-placements prints all");
+  visit("norm-eps", s.norm_eps, keep, "eps of the norms; 0: the method's own");
+  visit("cap", s.cap, keep, "attention scores become cap * tanh(score / cap); 0: as the placement has it");
+  visit("mix-alpha", s.mix_alpha, keep, "part of the layers that placement mix makes Post-Norm, in [0, 1]");
+  visit("first-block", s.first_block, keep, "layer 0 of placement hybrid*: note or paper");
+  visit("temperature", s.temperature, keep,
+        "of placement qk: one (scores / tau, tau from 1) or log2 (g * scores, g from log2(L^2 - L), L the "
+        "context)");
+  visit("init", s.init, keep,
+        "starting values: gpt2, normal, depth-scaled, megatron, xavier or deepnorm; auto: the placement's");
+  visit("allow-acausal", s.allow_acausal, keep,
+        "allow norms with statistics over positions, with which a position sees later ones");
   visit("positions", s.positions, keep, "learned or rotary");
   visit("activation", s.activation, keep, "gelu, gelu_tanh, relu, silu, tanh, sigmoid, softplus or swiglu");
   visit("untied", s.untied, keep, "give the head weights of its own instead of the embedding's");
@@ -85,6 +100,8 @@ void visit_settings(S& s, Visit&& visit) {
 /// included.
 void check(const Settings& settings);
 
+/// The named placement with the settings' options; throws Error for a name or option that is none.
+nn::Placement make_placement(const Settings& settings, std::int64_t context);
 GptOptions gpt_options(const Settings& settings, std::int64_t vocabulary, std::int64_t context);
 nn::Schedule make_schedule(const Settings& settings);
 Device parse_device(const std::string& name);

@@ -26,6 +26,8 @@ inline int parse(CLI::App& app, const char* program, int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
     return app.exit(help);
+  } catch (const CLI::Success&) {
+    return 0;
   } catch (const CLI::ParseError& error) {
     return complain(program, std::string(error.what()) + " (see " + program + " --help)", wrong_usage);
   }

@@ -6,6 +6,7 @@
 #include "models/programs/command_line.h"
 #include "models/training_run.h"
 #include "nn/checkpoint.h"
+#include "nn/norm/norm.h"
 
 namespace {
 
@@ -69,6 +70,27 @@ Settings resumed_settings(const std::string& path, const Settings& given, const 
   return settings;
 }
 
+void add_lists(CLI::App& app) {
+  const auto list = [&app](const char* flag, const char* help, auto print) {
+    app.add_flag_callback(
+        flag,
+        [print] {
+          print();
+          throw CLI::Success();
+        },
+        help);
+  };
+  list("--list-placements", "print the name, equation and source of every placement, and stop", [] {
+    std::printf("X: input of a layer, Y: between its sublayers, X': output, N: norm\n");
+    for (const nn::Placement& p : nn::placements())
+      std::printf("\n%s\n    %s\n    %s\n", p.name.c_str(), p.equation.c_str(), p.source.c_str());
+  });
+  list("--list-norms", "print the name of every norm and what it is, and stop", [] {
+    for (const nn::NormInfo& norm : nn::norm_methods())
+      std::printf("%-14s %s\n", std::string(norm.name).c_str(), std::string(norm.what).c_str());
+  });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -77,6 +99,7 @@ int main(int argc, char** argv) {
                program);
   Flags flags;
   add_flags(app, flags);
+  add_lists(app);
   app.add_option("--resume", options.resume,
                  "checkpoint to go on with; its settings hold, most flags are not needed");
   if (const int code = programs::parse(app, program, argc, argv); code >= 0) return code;

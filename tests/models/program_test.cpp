@@ -8,6 +8,7 @@
 
 #include "core/file.h"
 #include "models/settings.h"
+#include "nn/norm/norm.h"
 #include "tests/temporary.h"
 
 using namespace norma;
@@ -68,6 +69,29 @@ TEST_CASE("train_gpt trains, stops, resumes, and generate answers") {
   CHECK(has(refused, "top_p must lie in (0, 1], got 2"));
 }
 
+TEST_CASE("train_gpt lists placements and norms, and resumes and generates with the ones chosen") {
+  const Ran list = run(train + "--list-placements");
+  CHECK(list.code == 0);
+  for (const nn::Placement& p : nn::placements()) {
+    CAPTURE(p.name);
+    CHECK(has(list, "\n" + p.name + "\n    " + p.equation + "\n    " + p.source + "\n"));
+  }
+  const Ran norms = run(train + "--list-norms");
+  CHECK(norms.code == 0);
+  for (const nn::NormInfo& norm : nn::norm_methods()) CHECK(has(norms, std::string(norm.what)));
+  TemporaryFolder folder;
+  const std::string choice =
+      "--placement 'hybrid*' --first-block paper --norm rms --norm-eps 1e-6 --init normal --cap 20 ";
+  CHECK(run(train + small_run(folder) + choice + "--stop-at 3").code == 0);
+  const std::string checkpoint = folder.path("gpt.safetensors");
+  const Ran resumed = run(train + "--resume " + checkpoint);
+  CHECK_MESSAGE(resumed.code == 0, resumed.output);
+  CHECK(run(generate + "--checkpoint " + checkpoint + " --prompt 3+4").code == 0);
+  const Ran other = run(train + "--resume " + checkpoint + " --placement pre");
+  CHECK(other.code == 2);
+  CHECK(has(other, "--placement pre: the run in " + checkpoint + " has hybrid*"));
+}
+
 TEST_CASE("R139 output that is no terminal has plain lines without control characters") {
   TemporaryFolder folder;
   const Ran ran = run(train + small_run(folder));
@@ -84,9 +108,14 @@ TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") 
        {Case{"--nonsense 3", "--nonsense"}, Case{"--width wide", "--width cannot be \"wide\""},
         Case{"--seed -1", "--seed"}, Case{"--width 10 --heads 3", "--heads must be"},
         Case{"--dropout 1.5", "--dropout must be"}, Case{"--lr 1 --min-lr 2", "min_lr"},
-        Case{"--steps", "--steps"}, Case{"--data /nowhere/text", "/nowhere/text"},
-        Case{"--resume /nowhere/gpt", "/nowhere/gpt"}, Case{"--device cuda", "no CUDA backend"},
-        Case{"--steps 99999999999999999999", "--steps"},
+        Case{"--steps", "--steps"}, Case{"--placement around", "--placement: unknown name \"around\""},
+        Case{"--norm big", "unknown norm \"big\"; known are layer"},
+        Case{"--init big", "unknown name \"big\""}, Case{"--mix-alpha 2", "--mix-alpha must be 0 to 1"},
+        Case{"--cap -1", "--cap must be at least 0"},
+        Case{"--first-block both", "--first-block must be note or paper"},
+        Case{"--temperature hot", "--temperature must be one or log2"},
+        Case{"--data /nowhere/text", "/nowhere/text"}, Case{"--resume /nowhere/gpt", "/nowhere/gpt"},
+        Case{"--device cuda", "no CUDA backend"}, Case{"--steps 99999999999999999999", "--steps"},
         Case{"--checkpoint /proc/nowhere/gpt", "/proc/nowhere/gpt"}}) {
     const Ran ran = run(train + small_run(folder) + wrong.arguments);
     CAPTURE(wrong.arguments);
