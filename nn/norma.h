@@ -13,6 +13,7 @@
 #include "core/shape.h"
 #include "core/view.h"
 
+#include "autograd/convolution.h"
 #include "autograd/dot.h"
 #include "autograd/fused.h"
 #include "autograd/gradcheck.h"
@@ -29,6 +30,7 @@
 #include "nn/attention_record.h"
 #include "nn/block.h"
 #include "nn/checkpoint.h"
+#include "nn/convolution.h"
 #include "nn/dropout.h"
 #include "nn/embedding.h"
 #include "nn/feed_forward.h"
@@ -51,6 +53,7 @@
 #include "nn/optim/optimizer.h"
 #include "nn/optim/schedule.h"
 #include "nn/placement.h"
+#include "nn/pooling.h"
 #include "nn/residual.h"
 #include "nn/rotary.h"
 #include "nn/safetensors.h"

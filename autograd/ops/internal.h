@@ -11,4 +11,17 @@ Tensor running_sum(const Tensor& x, int axis, bool reverse);
 /// Zeros of `shape` with x in the given range of an axis: the adjoint of slice.
 Tensor embed_slice(const Tensor& x, const Shape& shape, int axis, Slice range);
 
+namespace detail {
+
+// Ops over planes: x [n, c, h, w] with `spatial` = 2, or [n, c, length] with `spatial` = 1.
+/// Throws unless x is floating and has these axes, the first of which may be missing.
+void check_planes(const char* op, const Tensor& x, int spatial);
+/// x as [n, c, h, w], with an h and an n of 1 where it has none; and the way back, for an x of `rank` axes.
+Tensor as_planes(const Tensor& x, int spatial);
+Tensor from_planes(const Tensor& y, int rank, int spatial);
+/// Throws unless the window's numbers are in range and it fits into the last `spatial` extents of x.
+void check_window(const char* op, const Window& window, const Shape& x, int spatial);
+
+}  // namespace detail
+
 }  // namespace norma

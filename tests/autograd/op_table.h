@@ -66,5 +66,6 @@ std::vector<OpRow> shape_rows();
 std::vector<OpRow> reduction_rows();
 std::vector<OpRow> product_rows();
 std::vector<OpRow> layer_rows();
+std::vector<OpRow> convolution_rows();
 
 }  // namespace norma::tests

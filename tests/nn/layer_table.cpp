@@ -19,31 +19,6 @@ using namespace nn;
 
 Tensor indices(const std::vector<std::int64_t>& values, const Shape& shape) { return tensor(values, shape); }
 
-// A row of a layer called as layer(inputs[0]) or, for two inputs, layer(inputs[0], inputs[1]).
-template <class Make>
-LayerRow row(std::string name, Make make, Inputs inputs, std::vector<std::string> keys = {}, int absent = 0,
-             std::vector<WrongInput> wrong = {}, bool second = true) {
-  using Layer = decltype(make());
-  LayerRow result;
-  result.name = std::move(name);
-  result.make = [make] { return std::make_unique<Layer>(make()); };
-  result.copy = [](Module& layer) { return std::make_unique<Layer>(dynamic_cast<Layer&>(layer)); };
-  result.call = [](Module& layer, const Inputs& in) -> Tensor {
-    auto& typed = dynamic_cast<Layer&>(layer);
-    if constexpr (std::invocable<Layer&, const Tensor&>) {
-      return typed(in.at(0));
-    } else {
-      return typed(in.at(0), in.at(1));
-    }
-  };
-  result.inputs = std::move(inputs);
-  result.keys = std::move(keys);
-  result.absent = absent;
-  result.wrong = std::move(wrong);
-  result.second = second;
-  return result;
-}
-
 void add_activations(std::vector<LayerRow>& rows) {
   const Inputs x{normal({3, 4})};
   rows.push_back(row(
@@ -209,6 +184,7 @@ std::vector<LayerRow> layer_table() {
   add_norms(rows);
   add_attention(rows);
   add_blocks(rows);
+  for (LayerRow& row : convolution_layer_rows()) rows.push_back(std::move(row));
   return rows;
 }
 

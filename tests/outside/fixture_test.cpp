@@ -60,7 +60,7 @@ void collect(std::set<std::string>& names, const std::filesystem::path& header, 
 
 std::set<std::string> public_names() {
   std::set<std::string> names;
-  for (const char* header : {"autograd/ops.h", "autograd/normalization.h"})
+  for (const char* header : {"autograd/ops.h", "autograd/normalization.h", "autograd/convolution.h"})
     collect(names, header, R"(^(?:inline )?Tensor (operator[^ (]+|\w+)\()");
   collect(
       names, "autograd/tensor.h",
