@@ -33,4 +33,16 @@ std::pair<Tensor, Tensor> add_layer_norm(const Tensor& x, const Tensor& residual
 std::pair<Tensor, Tensor> add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight = {},
                                        double eps = 1e-8, RmsEps mode = RmsEps::outside);
 
+// Of weights, and what whitening needs.
+
+/// Salimans & Kingma 2016 (arXiv:1602.07868, eq. 2): g * v / |v|, the 2-norm over all axes but `dim`; g has
+/// v's rank, with extents of 1 but at dim. dim = -1, as in PyTorch: one norm of all of v, g a scalar (rank
+/// 0). A v of norm 0 gives 0 and passes no gradient on, to v or to g.
+Tensor weight_norm(const Tensor& v, const Tensor& g, int dim = 0);
+
+/// a^(-1/2) of symmetric positive definite matrices a [.., d, d] by Newton-Schulz steps from a / trace(a)
+/// (Huang et al. 2019, arXiv:1904.03441, eq. 5 and 6, in the coupled form, which keeps rounding errors
+/// small). An eigenvalue of r * trace(a) needs about log(1 / r) / 0.8 + 4 steps for all digits.
+Tensor inverse_square_root(const Tensor& a, int iterations = 5);
+
 }  // namespace norma

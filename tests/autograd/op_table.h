@@ -67,5 +67,6 @@ std::vector<OpRow> reduction_rows();
 std::vector<OpRow> product_rows();
 std::vector<OpRow> layer_rows();
 std::vector<OpRow> convolution_rows();
+std::vector<OpRow> weight_rows();
 
 }  // namespace norma::tests

@@ -1,7 +1,7 @@
 #include "nn/any_layer.h"
 #include "nn/convolution.h"
 #include "nn/pooling.h"
-#include "tests/nn/layer_table.h"
+#include "tests/nn/layer_row.h"
 
 namespace norma::tests {
 namespace {

@@ -11,6 +11,7 @@
 #include "nn/loss.h"
 #include "nn/norm/layer_norm.h"
 #include "nn/norm/rms_norm.h"
+#include "tests/nn/layer_row.h"
 
 namespace norma::tests {
 namespace {
@@ -184,7 +185,9 @@ std::vector<LayerRow> layer_table() {
   add_norms(rows);
   add_attention(rows);
   add_blocks(rows);
-  for (LayerRow& row : convolution_layer_rows()) rows.push_back(std::move(row));
+  for (auto part : {convolution_layer_rows, weight_layer_rows}) {
+    for (LayerRow& row : part()) rows.push_back(std::move(row));
+  }
   return rows;
 }
 

@@ -2,7 +2,6 @@
 // runs every check on every row; a layer class without a row fails the tests.
 #pragma once
 
-#include <concepts>
 #include <functional>
 #include <memory>
 #include <string>
@@ -31,34 +30,10 @@ struct LayerRow {
   bool second = true;  // check second derivatives too (small layers)
 };
 
-/// A row of a layer called as layer(inputs[0]) or, for two inputs, layer(inputs[0], inputs[1]).
-template <class Make>
-LayerRow row(std::string name, Make make, Inputs inputs, std::vector<std::string> keys = {}, int absent = 0,
-             std::vector<WrongInput> wrong = {}, bool second = true) {
-  using Layer = decltype(make());
-  LayerRow result;
-  result.name = std::move(name);
-  result.make = [make] { return std::make_unique<Layer>(make()); };
-  result.copy = [](nn::Module& layer) { return std::make_unique<Layer>(dynamic_cast<Layer&>(layer)); };
-  result.call = [](nn::Module& layer, const Inputs& in) -> Tensor {
-    auto& typed = dynamic_cast<Layer&>(layer);
-    if constexpr (std::invocable<Layer&, const Tensor&>) {
-      return typed(in.at(0));
-    } else {
-      return typed(in.at(0), in.at(1));
-    }
-  };
-  result.inputs = std::move(inputs);
-  result.keys = std::move(keys);
-  result.absent = absent;
-  result.wrong = std::move(wrong);
-  result.second = second;
-  return result;
-}
-
 std::vector<LayerRow> layer_table();
 /// Parts of it.
 std::vector<LayerRow> convolution_layer_rows();
+std::vector<LayerRow> weight_layer_rows();
 
 /// Every parameter drawn from N(0, 0.5^2), so that no weight is 1 and no bias 0.
 void randomize(nn::Module& layer, std::uint64_t seed);
