@@ -1,5 +1,6 @@
 #include "tests/outside/cases.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace norma::tests::outside {
@@ -91,7 +92,8 @@ Reduction CaseOptions::reduction() const {
 const std::vector<Row>& rows() {
   static const std::vector<Row> all = [] {
     std::vector<Row> joined;
-    for (auto* const part : {elementwise_rows, shape_rows, sum_rows, layer_rows, training_rows}) {
+    for (auto* const part :
+         {elementwise_rows, shape_rows, sum_rows, layer_rows, training_rows, convolution_rows}) {
       const std::vector<Row> some = part();
       joined.insert(joined.end(), some.begin(), some.end());
     }
@@ -105,6 +107,9 @@ void take_parameters(nn::Module& module, Tensors& inputs, const CaseOptions& opt
   const std::vector<std::string> names = options.words("parameters");
   const std::size_t first = inputs.size() - names.size();
   nn::StateDict state;
+  for (const auto& [name, buffer] : module.named_buffers()) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) state.emplace_back(name, buffer);
+  }
   for (std::size_t i = 0; i < names.size(); ++i) state.emplace_back(names[i], inputs.at(first + i).detach());
   module.load_state_dict(state);
   const nn::StateDict parameters = module.named_parameters();

@@ -56,14 +56,15 @@ std::vector<Row> shape_rows();
 std::vector<Row> sum_rows();
 std::vector<Row> layer_rows();
 std::vector<Row> training_rows();
+std::vector<Row> convolution_rows();
 
 /// The input at a position, undefined when there are fewer.
 inline Tensor optional_input(const Tensors& inputs, std::size_t position) {
   return position < inputs.size() ? inputs[position] : Tensor();
 }
 
-/// Makes the module f64, loads the inputs that options name as parameters (the last ones) into it, strictly,
-/// and puts the parameters into their places.
+/// Makes the module f64, loads the inputs that options name as parameters or buffers (the last ones) into it,
+/// and puts the parameters into their places. All parameters must be named; buffers that are not stay.
 void take_parameters(nn::Module& module, Tensors& inputs, const CaseOptions& options);
 
 }  // namespace norma::tests::outside
