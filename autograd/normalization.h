@@ -45,4 +45,37 @@ Tensor weight_norm(const Tensor& v, const Tensor& g, int dim = 0);
 /// small). An eigenvalue of r * trace(a) needs about log(1 / r) / 0.8 + 4 steps for all digits.
 Tensor inverse_square_root(const Tensor& a, int iterations = 5);
 
+// Over channels. x [n, channels, spatial..] with any number of spatial axes, none included; weight and bias
+// [channels], each optional.
+
+/// What a batch says about each channel: values over n and the spatial axes, f64 [channels], without history.
+struct BatchStatistics {
+  Tensor mean, var;        // var is biased: the mean square of x - mean
+  std::int64_t count = 0;  // values that each channel is made of; 0 leaves mean and var at 0
+};
+/// mask: optional, boolean [n, spatial..]; values where it is false do not count, whatever they are.
+BatchStatistics batch_statistics(const Tensor& x, const Tensor& mask = {});
+
+/// Ioffe & Szegedy 2015 (arXiv:1502.03167), training: (x - mean) / sqrt(var + eps) * weight + bias by the
+/// statistics of this x, differentiated through them. y is 0 where the mask is false. Throws for one value a
+/// channel.
+Tensor batch_norm(const Tensor& x, const Tensor& weight = {}, const Tensor& bias = {}, double eps = 1e-5,
+                  const Tensor& mask = {});
+/// The same for a caller who has them already: statistics must be batch_statistics(x, mask).
+Tensor batch_norm(const Tensor& x, const BatchStatistics& statistics, const Tensor& weight,
+                  const Tensor& bias, double eps = 1e-5, const Tensor& mask = {});
+/// Inference: mean and var [channels], of x's dtype or f64, are constants without gradient (running
+/// statistics), read now: they may change before the gradient is taken.
+Tensor batch_norm_inference(const Tensor& x, const Tensor& mean, const Tensor& var, const Tensor& weight = {},
+                            const Tensor& bias = {}, double eps = 1e-5, const Tensor& mask = {});
+
+/// Wu & He 2018 (arXiv:1803.08494): the channels of one sample in num_groups groups of neighbours, each
+/// normalized over its channels and the spatial axes. num_groups must divide channels.
+Tensor group_norm(const Tensor& x, std::int64_t num_groups, const Tensor& weight = {},
+                  const Tensor& bias = {}, double eps = 1e-5);
+
+/// Ulyanov, Vedaldi, Lempitsky 2016 (arXiv:1607.08022): every channel of every sample by itself. Throws for
+/// one spatial element, where the result would not depend on x.
+Tensor instance_norm(const Tensor& x, const Tensor& weight = {}, const Tensor& bias = {}, double eps = 1e-5);
+
 }  // namespace norma

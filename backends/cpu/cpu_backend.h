@@ -39,6 +39,14 @@ class CpuBackend final : public Backend {
                 std::int64_t counted) override;
   bool rms_norm_backward(View dx, View dweight, View dy, View x, View rstd, View weight, double eps,
                          bool inside, std::int64_t counted) override;
+  bool batch_statistics(View mean, View var, View x, View mask) override;  // batch_statistics.cpp
+  bool batch_norm(View y, View x, View mask, View mean, View rstd, View weight, View bias) override;
+  bool batch_norm_backward(View dx, View dweight, View dbias, View dy, View x, View mask, View mean,
+                           View rstd, View weight, bool constant) override;
+  bool group_norm(View y, View mean, View rstd, View x, View weight, View bias, std::int64_t groups,
+                  double eps) override;
+  bool group_norm_backward(View dx, View dweight, View dbias, View dy, View x, View mean, View rstd,
+                           View weight, std::int64_t groups) override;
   bool cross_entropy(View losses, View lse, View logits, View targets, std::int64_t ignore_index,
                      double smoothing) override;
   bool cross_entropy_backward(View dlogits, View dlosses, View lse, View logits, View targets,

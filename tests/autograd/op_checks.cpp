@@ -11,7 +11,7 @@ namespace norma::tests {
 const std::vector<OpRow>& op_table() {
   static const std::vector<OpRow> table = [] {
     std::vector<OpRow> all;
-    for (auto part : {elementwise_rows, shape_rows, reduction_rows, product_rows, layer_rows,
+    for (auto part : {elementwise_rows, shape_rows, reduction_rows, product_rows, layer_rows, channel_rows,
                       convolution_rows, weight_rows}) {
       for (OpRow& row : part()) all.push_back(std::move(row));
     }

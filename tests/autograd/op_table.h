@@ -66,6 +66,7 @@ std::vector<OpRow> shape_rows();
 std::vector<OpRow> reduction_rows();
 std::vector<OpRow> product_rows();
 std::vector<OpRow> layer_rows();
+std::vector<OpRow> channel_rows();
 std::vector<OpRow> convolution_rows();
 std::vector<OpRow> weight_rows();
 

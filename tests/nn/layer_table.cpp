@@ -185,7 +185,7 @@ std::vector<LayerRow> layer_table() {
   add_norms(rows);
   add_attention(rows);
   add_blocks(rows);
-  for (auto part : {convolution_layer_rows, weight_layer_rows}) {
+  for (auto part : {channel_layer_rows, convolution_layer_rows, weight_layer_rows}) {
     for (LayerRow& row : part()) rows.push_back(std::move(row));
   }
   return rows;

@@ -32,6 +32,7 @@ struct LayerRow {
 
 std::vector<LayerRow> layer_table();
 /// Parts of it.
+std::vector<LayerRow> channel_layer_rows();
 std::vector<LayerRow> convolution_layer_rows();
 std::vector<LayerRow> weight_layer_rows();
 

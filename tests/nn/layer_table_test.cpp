@@ -96,15 +96,19 @@ class Substitute final : public nn::PartVisitor {
   std::size_t next_ = 0;
 };
 
-// Names of the classes declared as "class Name : public Module" in the headers of a folder.
+// Names of the classes declared as "class Name : public Module", or from a layer that others extend, in the
+// headers of a folder.
+const std::set<std::string> bases{"Module", "BatchNorm", "BatchRenorm", "InstanceNorm"};
 void add_layer_classes(const std::filesystem::path& folder, std::set<std::string>& names) {
   for (const auto& file : std::filesystem::directory_iterator(folder)) {
     if (file.path().extension() != ".h") continue;
     std::ifstream text(file.path());
     for (std::string line; std::getline(text, line);) {
-      const std::size_t base = line.find(": public Module {");
-      if (!line.starts_with("class ") || base == std::string::npos) continue;
-      const std::string declared = line.substr(6, base - 6);
+      const std::size_t colon = line.find(" : public ");
+      if (!line.starts_with("class ") || colon == std::string::npos) continue;
+      const std::string base = line.substr(colon + 10, line.find(' ', colon + 10) - colon - 10);
+      if (!bases.contains(base)) continue;
+      const std::string declared = line.substr(6, colon - 6);
       names.insert(declared.substr(0, declared.find(' ')));
     }
   }
@@ -121,6 +125,7 @@ TEST_CASE("every layer class has a row") {
   add_layer_classes(root / "nn" / "norm", missing);
   REQUIRE(missing.contains("Linear"));
   REQUIRE(missing.contains("LayerNorm"));
+  REQUIRE(missing.contains("BatchNorm3d"));
   for_each_row([&](const LayerRow& row) { missing.erase(row.name.substr(0, row.name.find(' '))); });
   for (const std::string& name : missing) FAIL_CHECK("no row of tests/nn/layer_table.cpp is a " << name);
 }

@@ -1,0 +1,45 @@
+// Mean and variance of a row, in f64 whatever the dtype.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/cpu/sums.h"
+
+namespace norma {
+
+/// x - mean. The mean is kept in two parts of T, so that f32 rows with a large mean lose nothing.
+template <class T>
+struct Centre {
+  T high, low;
+
+  explicit Centre(double mean)
+      : high(static_cast<T>(mean)), low(static_cast<T>(mean - static_cast<double>(high))) {}
+  T operator()(T x) const {
+    if constexpr (sizeof(T) == 8) return x - high;
+    return (x - high) - low;
+  }
+};
+
+/// Relative to the first element, so that the mean of a constant row is exact.
+template <class T>
+double mean_of(const T* x, std::int64_t d) {
+  const double origin = static_cast<double>(x[0]);
+  return origin + block_sum<double>(d, [=](std::int64_t i) { return static_cast<double>(x[i]) - origin; }) /
+                      static_cast<double>(d);
+}
+
+/// Biased.
+template <class T>
+double variance_of(const T* x, std::int64_t d, double mean) {
+  const Centre<T> centre(mean);
+  double squares = block_sum<T>(d, [=](std::int64_t i) { return centre(x[i]) * centre(x[i]); });
+  if (!is_safe_square<T>(squares)) {
+    squares = block_sum<double>(d, [=](std::int64_t i) {
+      const double c = static_cast<double>(x[i]) - mean;
+      return c * c;
+    });
+  }
+  return squares / static_cast<double>(d);
+}
+
+}  // namespace norma
