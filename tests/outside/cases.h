@@ -55,6 +55,7 @@ std::vector<Row> elementwise_rows();
 std::vector<Row> shape_rows();
 std::vector<Row> sum_rows();
 std::vector<Row> layer_rows();
+std::vector<Row> channel_rows();
 std::vector<Row> training_rows();
 std::vector<Row> convolution_rows();
 

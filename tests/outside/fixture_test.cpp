@@ -67,7 +67,9 @@ std::set<std::string> public_names() {
       R"(^  (?:Tensor&?|const Tensor&|std::pair<Tensor, Tensor>|std::vector<Tensor>) (operator[^ (]+|\w+)\()");
   for (const auto& entry : std::filesystem::recursive_directory_iterator("nn")) {
     if (entry.path().extension() == ".h")
-      collect(names, entry.path(), R"(^class (\w+)(?: final)? : public (?:Module|Optimizer|Adam)\b)");
+      collect(
+          names, entry.path(),
+          R"(^class (\w+)(?: final)? : public (?:Module|BatchNorm|BatchRenorm|InstanceNorm|Optimizer|Adam)\b)");
   }
   return names;
 }

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import cases_blocks
+import cases_channels
 import cases_convolution
 import cases_elementwise
 import cases_layers
