@@ -59,6 +59,28 @@ TEST_SUITE("kernels threads") {
       return std::vector{y, mean, rstd, dx, dw, db, y2, rms, dx2, dw2};
     });
   }
+  TEST_CASE("R95 norms over channels: statistics, outputs and gradients") {
+    for (const Shape& shape :
+         {Shape{3000, 70, 1}, Shape{300, 70, 9}, Shape{40, 70, 100}, Shape{1, 2, 200000}}) {
+      const std::int64_t channels = shape[1];
+      const Array x = normal(shape, f32, 1, 1), dy = normal(shape, f32, 2), w = normal({channels}, f32, 3);
+      check_threads("norms over channels", [&] {
+        const auto like = [](const Array& a) { return Array::empty(a.shape(), a.dtype()); };
+        const Array mean = Array::empty({channels}, f64), var = like(mean), y = like(x), dx = like(x),
+                    dw = like(w), db = like(w);
+        kernels().batch_statistics(mean.view(), var.view(), x.view(), {});
+        kernels().batch_norm(y.view(), x.view(), {}, mean.view(), var.view(), w.view(), w.view());
+        kernels().batch_norm_backward(dx.view(), dw.view(), db.view(), dy.view(), x.view(), {}, mean.view(),
+                                      var.view(), w.view(), false);
+        const Array mean2 = Array::empty({shape[0], 2}, f64), rstd = like(mean2), y2 = like(x), dx2 = like(x),
+                    dw2 = like(w), db2 = like(w);
+        kernels().group_norm(y2.view(), mean2.view(), rstd.view(), x.view(), w.view(), w.view(), 2, 1e-5);
+        kernels().group_norm_backward(dx2.view(), dw2.view(), db2.view(), dy.view(), x.view(), mean2.view(),
+                                      rstd.view(), w.view(), 2);
+        return std::vector{mean, var, y, dx, dw, db, mean2, rstd, y2, dx2, dw2, db2};
+      });
+    }
+  }
   TEST_CASE("R95 products of many shapes") {
     for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{2048, 192, 192},
                                   {1, 3000, 2000},

@@ -93,6 +93,22 @@ void add_batch_renorms(std::vector<LayerRow>& rows) {
       {normal({2, 3, 2, 2})}, {"running_mean", "running_std", "num_batches_tracked"}, 2));
 }
 
+/// Running statistics so far away that r and d lie on their limits, and momentum 0: then the layer is a
+/// function that central differences can follow.
+void add_training_renorm(std::vector<LayerRow>& rows) {
+  const auto make = [] {
+    BatchRenorm1d layer({.num_features = 3, .momentum = 0.0, .limits = [](std::int64_t) {
+                           return RenormLimits{1.5, 0.5};
+                         }});
+    layer.running_mean = full({3}, 20);
+    layer.running_std = full({3}, 6);
+    return layer;
+  };
+  rows.push_back(
+      training<BatchRenorm1d>(row("BatchRenorm1d training, limits reached", make, {normal({2, 3, 4})},
+                                  {"weight", "bias", "running_mean", "running_std", "num_batches_tracked"})));
+}
+
 void add_instance_norms(std::vector<LayerRow>& rows) {
   const InstanceNormOptions affine{.num_features = 3, .affine = true};
   const InstanceNormOptions tracking{.num_features = 3, .affine = true, .track_running_stats = true};
@@ -142,6 +158,7 @@ std::vector<LayerRow> channel_layer_rows() {
   std::vector<LayerRow> rows;
   add_batch_norms(rows);
   add_batch_renorms(rows);
+  add_training_renorm(rows);
   add_instance_norms(rows);
   add_group_norms(rows);
   return rows;
