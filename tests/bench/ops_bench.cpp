@@ -31,6 +31,29 @@ void rms_norm_op(benchmark::State& state) {
   const Tensor weight = ones({state.range(1)});
   forward_backward(state, 5, [&](const Tensor& x) { return rms_norm(x, weight); });
 }
+/// Times a norm over channels of [n, channels, inner], forward and backward.
+template <class Op>
+void over_channels(benchmark::State& state, double arrays, Op op) {
+  const Tensor x = randn({state.range(0), state.range(1), state.range(2)}).set_requires_grad();
+  const Tensor weight = randn({state.range(1)}).set_requires_grad();
+  const Tensor bias = randn({state.range(1)}).set_requires_grad();
+  const Tensor dy = randn(x.shape());
+  for (auto _ : state) {
+    for (const Tensor& leaf : {x, weight, bias}) leaf.zero_grad();
+    op(x, weight, bias).backward(dy);
+    benchmark::DoNotOptimize(x.grad().array().version());
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(static_cast<double>(state.iterations()) * arrays * 4 *
+                                                    static_cast<double>(x.numel())));
+}
+void batch_norm_op(benchmark::State& state) {  // x twice, y; x and dy twice, dx
+  over_channels(state, 8,
+                [](const Tensor& x, const Tensor& w, const Tensor& b) { return batch_norm(x, w, b); });
+}
+void group_norm_op(benchmark::State& state) {
+  over_channels(state, 5,
+                [](const Tensor& x, const Tensor& w, const Tensor& b) { return group_norm(x, 32, w, b); });
+}
 void softmax_op(benchmark::State& state) {
   forward_backward(state, 5, [](const Tensor& x) { return softmax(x, -1); });
 }
@@ -88,10 +111,21 @@ void rows_by_columns(benchmark::internal::Benchmark* bench) {
   bench->Args({8192, 768})->Args({2048, 256})->Args({512, 4096})->Args({64, 64})->UseRealTime();
 }
 
+/// Images of 32 x 32, sequences of 256, images of 7 x 7, rows.
+void channels(benchmark::internal::Benchmark* bench) {
+  bench->Args({32, 64, 1024})
+      ->Args({32, 768, 256})
+      ->Args({32, 1024, 49})
+      ->Args({8192, 768, 1})
+      ->UseRealTime();
+}
+
 }  // namespace
 
 BENCHMARK(layer_norm_op)->Apply(rows_by_columns);
 BENCHMARK(rms_norm_op)->Apply(rows_by_columns);
+BENCHMARK(batch_norm_op)->Apply(channels);
+BENCHMARK(group_norm_op)->Apply(channels);
 BENCHMARK(softmax_op)->Apply(rows_by_columns);
 BENCHMARK(gelu_tanh_op)->Apply(rows_by_columns);
 BENCHMARK(dropout_op)->Apply(rows_by_columns);

@@ -132,12 +132,11 @@ TEST_CASE("the published schedule, and the same for a shorter run") {
     std::int64_t batches;
     double r_max, d_max;
   };
-  for (const auto& [batches, r_max, d_max] :
-       {Point{0, 1, 0}, Point{5000, 1, 0}, Point{15000, 1 + 2.0 * 10 / 35, 2.5},
-        Point{25000, 1 + 2.0 * 20 / 35, 5}, Point{40000, 3, 5}, Point{1000000, 3, 5}}) {
-    CAPTURE(batches);
-    CHECK(published(batches).r_max == doctest::Approx(r_max).epsilon(1e-12));
-    CHECK(published(batches).d_max == doctest::Approx(d_max).epsilon(1e-12));
+  for (const Point& at : {Point{0, 1, 0}, Point{5000, 1, 0}, Point{15000, 1 + 2.0 * 10 / 35, 2.5},
+                          Point{25000, 1 + 2.0 * 20 / 35, 5}, Point{40000, 3, 5}, Point{1000000, 3, 5}}) {
+    CAPTURE(at.batches);
+    CHECK(published(at.batches).r_max == doctest::Approx(at.r_max).epsilon(1e-12));
+    CHECK(published(at.batches).d_max == doctest::Approx(at.d_max).epsilon(1e-12));
   }
   const RenormRamp quick{.start = 2, .r_end = 4, .d_end = 2, .r_max = 2, .d_max = 1};
   CHECK(quick(2).d_max == 0);
