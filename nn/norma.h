@@ -44,6 +44,7 @@
 #include "nn/norm/batch_norm.h"
 #include "nn/norm/batch_renorm.h"
 #include "nn/norm/channels.h"
+#include "nn/norm/channels_last.h"
 #include "nn/norm/dynamic_tanh.h"
 #include "nn/norm/group_norm.h"
 #include "nn/norm/instance_norm.h"

@@ -151,7 +151,8 @@ Placement output() {
   return {.name = "output",
           .equation = "Y = X + N(Attn(X)); X' = Y + N(FFN(Y))",
           .source = "OLMo Team 2024 (OLMo 2), arXiv:2501.00656",
-          .layer = everywhere({.attention = Residual::output(), .ffn = Residual::output()})};
+          .layer = everywhere({.attention = Residual::output(), .ffn = Residual::output()}),
+          .init = TransformerInit::normal};
 }
 
 Placement scaled_pre() {
@@ -176,7 +177,8 @@ Placement rezero() {
           .equation = "Y = X + a1 Attn(X); X' = Y + a2 FFN(Y), a learned from 0",
           .source = "Bachlechner et al. 2020 (ReZero), arXiv:2003.04887",
           .layer = everywhere({.attention = Residual::rezero(), .ffn = Residual::rezero()}),
-          .final_norm = false};
+          .final_norm = false,
+          .init = TransformerInit::normal};
 }
 
 /// Appendix G of HybridNorm: what attention reads (X, or N(X) after "pre-"), which of q, k, v and the context

@@ -1,10 +1,16 @@
 #include "nn/norm/norm.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "nn/activation.h"
+#include "nn/norm/batch_norm.h"
+#include "nn/norm/batch_renorm.h"
+#include "nn/norm/channels_last.h"
 #include "nn/norm/dynamic_tanh.h"
+#include "nn/norm/group_norm.h"
+#include "nn/norm/instance_norm.h"
 #include "nn/norm/l2_norm.h"
 #include "nn/norm/layer_norm.h"
 #include "nn/norm/layer_scale.h"
@@ -36,6 +42,14 @@ AnyLayer rms(std::int64_t width, Eps eps, RmsEps mode, double partial = 1) {
                   .partial = partial});
 }
 
+/// The largest divisor of width up to 32 that leaves at least two features in a group.
+std::int64_t groups_of(std::int64_t width) {
+  for (std::int64_t groups = std::min<std::int64_t>(32, width / 2); groups > 1; --groups) {
+    if (width % groups == 0) return groups;
+  }
+  return 1;
+}
+
 constexpr Method methods[] = {
     {{"layer", "LayerNorm: (x - mean) / sqrt(var + eps) * weight + bias", true},
      [](std::int64_t width, Eps eps) { return layer(width, eps, true); }},
@@ -53,6 +67,30 @@ constexpr Method methods[] = {
      [](std::int64_t width, Eps eps) -> AnyLayer { return eps ? ScaleNorm(width, *eps) : ScaleNorm(width); }},
     {{"dyt", "DynamicTanh: weight * tanh(alpha x) + bias", true},
      [](std::int64_t width, Eps) -> AnyLayer { return DynamicTanh(width); }},
+    {{"batch", "BatchNorm: statistics of each feature over all positions of the batch", false},
+     [](std::int64_t width, Eps eps) -> AnyLayer {
+       BatchNormOptions options{.num_features = width};
+       options.eps = eps.value_or(options.eps);
+       return ChannelsLast(BatchNorm(options), Rows::all);
+     }},
+    {{"renorm", "BatchRenorm: BatchNorm, pulled towards the running statistics", false},
+     [](std::int64_t width, Eps eps) -> AnyLayer {
+       BatchRenormOptions options{.num_features = width};
+       options.eps = eps.value_or(options.eps);
+       return ChannelsLast(BatchRenorm(options), Rows::all);
+     }},
+    {{"instance", "InstanceNorm: statistics of each feature over the positions of a sequence", false},
+     [](std::int64_t width, Eps eps) -> AnyLayer {
+       InstanceNormOptions options{.num_features = width, .affine = true};
+       options.eps = eps.value_or(options.eps);
+       return ChannelsLast(InstanceNorm(options), Rows::by_sequence);
+     }},
+    {{"group", "GroupNorm of each position: statistics over groups of neighbouring features", true},
+     [](std::int64_t width, Eps eps) -> AnyLayer {
+       GroupNormOptions options{.num_groups = groups_of(width), .num_channels = width};
+       options.eps = eps.value_or(options.eps);
+       return ChannelsLast(GroupNorm(options), Rows::all);
+     }},
     {{"layer_scale", "LayerScale: x * weight, which starts at 0.1", true},
      [](std::int64_t width, Eps) -> AnyLayer { return LayerScale(width); }},
     {{"rezero", "ReZero: x * weight, one weight, which starts at 0", true},

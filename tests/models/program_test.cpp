@@ -87,6 +87,8 @@ TEST_CASE("train_gpt lists placements and norms, and resumes and generates with 
   const Ran resumed = run(train + "--resume " + checkpoint);
   CHECK_MESSAGE(resumed.code == 0, resumed.output);
   CHECK(run(generate + "--checkpoint " + checkpoint + " --prompt 3+4").code == 0);
+  CHECK(run(train + small_run(folder) + "--norm batch --allow-acausal").code == 0);
+  CHECK(run(train + small_run(folder) + choice + "--stop-at 3").code == 0);
   const Ran other = run(train + "--resume " + checkpoint + " --placement pre");
   CHECK(other.code == 2);
   CHECK(has(other, "--placement pre: the run in " + checkpoint + " has hybrid*"));
@@ -110,7 +112,8 @@ TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") 
         Case{"--dropout 1.5", "--dropout must be"}, Case{"--lr 1 --min-lr 2", "min_lr"},
         Case{"--steps", "--steps"}, Case{"--placement around", "--placement: unknown name \"around\""},
         Case{"--norm big", "unknown norm \"big\"; known are layer"},
-        Case{"--init big", "unknown name \"big\""}, Case{"--mix-alpha 2", "--mix-alpha must be 0 to 1"},
+        Case{"--init big", "unknown name \"big\""}, Case{"--norm batch", "so that in a causal block a position sees later ones; set allow_acausal"},
+        Case{"--mix-alpha 2", "--mix-alpha must be 0 to 1"},
         Case{"--cap -1", "--cap must be at least 0"},
         Case{"--first-block both", "--first-block must be note or paper"},
         Case{"--temperature hot", "--temperature must be one or log2"},

@@ -400,6 +400,58 @@ TEST_CASE("a later position does not reach earlier ones, in any placement") {
   }
 }
 
+TEST_CASE("methods that mix positions are refused in causal blocks with the reason, and allowed by a flag") {
+  const Tensor x = normal({2, 6, 8});
+  const Tensor changed = x.clone();
+  changed.narrow(1, 4, 2).fill_(0.7);
+  for (const NormInfo& info : norm_methods()) {
+    CAPTURE(std::string(info.name));
+    BlockOptions options = small_block(info.name);
+    if (!info.per_token) {
+      CHECK_THROWS_MESSAGE_HAS(PreNormBlock(options), "takes its statistics over positions");
+      CHECK_THROWS_MESSAGE_HAS(PreNormBlock(options), "set allow_acausal");
+    }
+    options.allow_acausal = true;
+    PreNormBlock block(options);
+    block.to(f64);
+    randomize(block, 3);
+    const Tensor y = block(x), z = block(changed);  // in training mode
+    const bool reaches_back = difference(y.narrow(1, 0, 4), z.narrow(1, 0, 4)) > 1e-9;
+    CHECK(reaches_back == !info.per_token);
+    BlockOptions inside = small_block();
+    inside.attention.norms.q = info.name;
+    if (!info.per_token) CHECK_THROWS_MESSAGE_HAS(PreNormBlock(inside), "norms.allow_acausal");
+    BlockOptions both_ways = small_block(info.name);
+    both_ways.attention.causal = false;
+    CHECK(PreNormBlock(both_ways)(x.to(f32)).shape() == x.shape());
+  }
+}
+
+TEST_CASE("norms over channels read the last axis as channels") {
+  const Tensor x = normal({2, 6, 8});
+  const auto in_f64 = [](const char* name) {
+    AnyLayer norm = make_norm(name, 8, 0.1);
+    norm.to(f64);
+    randomize(norm, 3);
+    return norm;
+  };
+  AnyLayer batch = in_f64("batch"), instance = in_f64("instance"), group = in_f64("group");
+  const auto parameter = [](AnyLayer& norm, std::size_t i) { return norm.parameters()[i]; };
+  const Tensor rows = x.reshape({12, 8});
+  CHECK(difference(batch(x),
+                   batch_norm(rows, parameter(batch, 0), parameter(batch, 1), 0.1).reshape({2, 6, 8})) <
+        1e-12);
+  CHECK(difference(batch(rows), batch(x).reshape({12, 8})) < 1e-12);
+  CHECK(difference(instance(x),
+                   instance_norm(x.transpose(1, 2), parameter(instance, 0), parameter(instance, 1), 0.1)
+                       .transpose(1, 2)) < 1e-12);
+  CHECK(difference(group(x),
+                   group_norm(rows, 4, parameter(group, 0), parameter(group, 1), 0.1).reshape({2, 6, 8})) <
+        1e-12);
+  CHECK(make_norm("batch", 8).named_buffers()[0].first == "running_mean");
+  CHECK_THROWS_MESSAGE_HAS(instance(normal({8})), "x must be [.., length, channels], got [8]");
+}
+
 TEST_CASE("a placement of one's own") {
   const Placement mine{.name = "mine", .layer = [](std::int64_t layer, std::int64_t) {
                          LayerPlacement p{.attention = Residual::sandwich(), .ffn = Residual::normed()};
