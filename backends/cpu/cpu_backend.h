@@ -47,6 +47,12 @@ class CpuBackend final : public Backend {
                   double eps) override;
   bool group_norm_backward(View dx, View dweight, View dbias, View dy, View x, View mean, View rstd,
                            View weight, std::int64_t groups) override;
+  bool add_layer_norm(View y, View sum, View mean, View rstd, View x, View residual, View weight, View bias,
+                      double eps) override;
+  bool add_rms_norm(View y, View sum, View rstd, View x, View residual, View weight, double eps,
+                    bool inside) override;
+  bool l2_norm(View y, View norm, View x, View weight, double eps) override;
+  bool l2_norm_backward(View dx, View dweight, View dy, View x, View norm, View weight, double eps) override;
   bool cross_entropy(View losses, View lse, View logits, View targets, std::int64_t ignore_index,
                      double smoothing) override;
   bool cross_entropy_backward(View dlogits, View dlosses, View lse, View logits, View targets,

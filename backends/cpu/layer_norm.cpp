@@ -2,86 +2,87 @@
 // (Ba, Kiros, Hinton 2016, arXiv:1607.06450).  x, y: [rows, d]  weight, bias: [d]  mean, rstd: f64 [rows]
 //
 // Forward: three passes over a row, which stays in L1 between them: mean in f64, centred squares, output.
-// Backward, with g = dy * weight and x_hat = (x - mean) * rstd:
+// With a residual one more in front, x + residual, which is also an output. Backward, with g = dy * weight
+// and x_hat = (x - mean) * rstd:
 //   dx = rstd * (g - mean(g) - x_hat * mean(g * x_hat)),  dweight = sum over rows of dy * x_hat,  dbias = sum
-//   of dy. A detached mean drops the second term of dx, a detached deviation the third.
+//   of dy. A detached mean drops the second term of dx, a detached deviation the third. Two passes over a
+//   row: sums along it and down the columns, then dx.
 #include <cmath>
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/moments.h"
 #include "backends/cpu/rows.h"
-#include "backends/cpu/sums.h"
 
 namespace norma {
 
 namespace {
 
+/// x_hat of a row, element by element.
 template <class T>
-void forward(Rows n, T* y, double* mean, double* rstd, const T* x, const T* weight, const T* bias,
-             double eps) {
+auto normalized(const T* x, double mean, double rstd) {
+  return [x, centre = Centre<T>(mean), scale = static_cast<T>(rstd)](std::int64_t j) {
+    return centre(x[j]) * scale;
+  };
+}
+
+template <class T>
+void forward_row(std::int64_t d, T* y, double& mean, double& rstd, const T* x, const T* weight, const T* bias,
+                 double eps) {
+  mean = mean_of(x, d);
+  rstd = 1 / std::sqrt(variance_of(x, d, mean) + eps);
+  write_affine(d, y, weight, bias, normalized(x, mean, rstd));
+}
+
+/// residual and sum: both or none.
+template <class T>
+void forward(Rows n, T* y, T* sum, double* mean, double* rstd, const T* x, const T* residual, const T* weight,
+             const T* bias, double eps) {
   for_each_row(n, [=](std::int64_t r) {
-    const T* from = x + r * n.d;
-    T* to = y + r * n.d;
-    mean[r] = mean_of(from, n.d);
-    rstd[r] = 1 / std::sqrt(variance_of(from, n.d, mean[r]) + eps);
-    const Centre<T> centre(mean[r]);
-    const T scale = static_cast<T>(rstd[r]);
-    if (weight != nullptr && bias != nullptr) {
-      for (std::int64_t j = 0; j < n.d; ++j) to[j] = centre(from[j]) * scale * weight[j] + bias[j];
-    } else if (weight != nullptr) {
-      for (std::int64_t j = 0; j < n.d; ++j) to[j] = centre(from[j]) * scale * weight[j];
-    } else if (bias != nullptr) {
-      for (std::int64_t j = 0; j < n.d; ++j) to[j] = centre(from[j]) * scale + bias[j];
-    } else {
-      for (std::int64_t j = 0; j < n.d; ++j) to[j] = centre(from[j]) * scale;
-    }
+    const std::int64_t at = r * n.d;
+    if (residual != nullptr) add_row(n.d, sum + at, x + at, residual + at);
+    forward_row(n.d, y + at, mean[r], rstd[r], residual != nullptr ? sum + at : x + at, weight, bias, eps);
   });
 }
 
-/// dx of one row; weighted(j) is g[j].
-template <class T, class Weighted>
-void backward_row(std::int64_t d, T* dx, const T* x, Centre<T> centre, T rstd, Detached constants,
-                  Weighted weighted) {
-  const auto [sum_g, sum_gx] = block_sums<T>(d, [=](std::int64_t j, T& a, T& b) {
-    const T g = weighted(j);
-    a += g;
-    b += g * (centre(x[j]) * rstd);
+/// g(j) is dy * weight; collect(j, x_hat) adds to the gradients of the parameters. dx holds g between the two
+/// passes: rounded once, so that g - mean(g) is zero where all g are equal (a row of one entry).
+template <class T, class G, class Collect>
+void backward_row(std::int64_t d, T* dx, const T* x, double mean, double rstd, Detached constants, G g,
+                  Collect collect) {
+  const auto x_hat = normalized(x, mean, rstd);
+  const auto sums = row_sums<T>(d, [=](std::int64_t j, T& a, T& b) {
+    const T slope = g(j), value = x_hat(j);
+    dx[j] = slope;
+    a += slope;
+    b += slope * value;
+    collect(j, value);
   });
-  const T mean_g = constants.mean ? T(0) : static_cast<T>(sum_g / static_cast<double>(d));
-  const T mean_gx = constants.std ? T(0) : static_cast<T>(sum_gx / static_cast<double>(d));
-  for (std::int64_t j = 0; j < d; ++j) {
-    dx[j] = rstd * (weighted(j) - mean_g - centre(x[j]) * rstd * mean_gx);
-  }
+  const T mean_g = constants.mean ? T(0) : static_cast<T>(sums.first / static_cast<double>(d));
+  const T mean_gx = constants.std ? T(0) : static_cast<T>(sums.second / static_cast<double>(d));
+  along_row(d, [=, scale = static_cast<T>(rstd)](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+    for (std::int64_t j = begin; j < end; ++j) dx[j] = scale * (dx[j] - mean_g - x_hat(j) * mean_gx);
+  });
 }
 
 template <class T>
 void backward(Rows n, T* dx, T* dweight, T* dbias, const T* dy, const T* x, const double* mean,
               const double* rstd, const T* weight, Detached constants) {
-  const auto input_row = [=](std::int64_t r) {
-    const T *dy_row = dy + r * n.d, *x_row = x + r * n.d;
-    const Centre<T> centre(mean[r]);
-    const T scale = static_cast<T>(rstd[r]);
-    if (weight != nullptr) {
-      backward_row(n.d, dx + r * n.d, x_row, centre, scale, constants,
-                   [=](std::int64_t j) { return dy_row[j] * weight[j]; });
-    } else {
-      backward_row(n.d, dx + r * n.d, x_row, centre, scale, constants,
-                   [=](std::int64_t j) { return dy_row[j]; });
-    }
+  const auto row = [=](std::int64_t r, auto collect) {
+    if (dx == nullptr) return collect_row(n.d, normalized(x + r * n.d, mean[r], rstd[r]), collect);
+    with_weighted(dy + r * n.d, weight, [=](auto g) {
+      backward_row(n.d, dx + r * n.d, x + r * n.d, mean[r], rstd[r], constants, g, collect);
+    });
   };
-  if (dweight == nullptr && dbias == nullptr) return for_each_row(n, input_row);
+  if (dweight == nullptr && dbias == nullptr) {
+    return for_each_row(n, [=](std::int64_t r) { row(r, [](std::int64_t, T) {}); });
+  }
   ColumnSums<T> sums(n, 2);
   sums.for_each_row([=](std::int64_t r, T* sum) {
-    const T *dy_row = dy + r * n.d, *x_row = x + r * n.d;
-    const Centre<T> centre(mean[r]);
-    const T scale = static_cast<T>(rstd[r]);
-    T *weight_sum = sum, *bias_sum = sum + n.d;
-#pragma omp simd
-    for (std::int64_t j = 0; j < n.d; ++j) {
-      weight_sum[j] += dy_row[j] * (centre(x_row[j]) * scale);
+    row(r, [=, dy_row = dy + r * n.d, bias_sum = sum + n.d](std::int64_t j, T x_hat) {
+      sum[j] += dy_row[j] * x_hat;
       bias_sum[j] += dy_row[j];
-    }
-    if (dx != nullptr) input_row(r);
+    });
   });
   if (dweight != nullptr) sums.total(0, dweight);
   if (dbias != nullptr) sums.total(1, dbias);
@@ -90,10 +91,15 @@ void backward(Rows n, T* dx, T* dweight, T* dbias, const T* dy, const T* x, cons
 }  // namespace
 
 bool CpuBackend::layer_norm(View y, View mean, View rstd, View x, View weight, View bias, double eps) {
+  return add_layer_norm(y, {}, mean, rstd, x, {}, weight, bias, eps);
+}
+
+bool CpuBackend::add_layer_norm(View y, View sum, View mean, View rstd, View x, View residual, View weight,
+                                View bias, double eps) {
   for_float(x.dtype, "layer_norm", [&]<class T>() {
     if (x.numel() == 0) return;
-    forward<T>(rows_of(x), pointer<T>(y), pointer<double>(mean), pointer<double>(rstd), pointer<T>(x),
-               pointer<T>(weight), pointer<T>(bias), eps);
+    forward<T>(rows_of(x), pointer<T>(y), pointer<T>(sum), pointer<double>(mean), pointer<double>(rstd),
+               pointer<T>(x), pointer<T>(residual), pointer<T>(weight), pointer<T>(bias), eps);
   });
   return true;
 }

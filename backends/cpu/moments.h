@@ -1,4 +1,4 @@
-// Mean and variance of a row, in f64 whatever the dtype.
+// Mean, variance and sum of squares of a row, in f64 whatever the dtype.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct Centre {
 template <class T>
 double mean_of(const T* x, std::int64_t d) {
   const double origin = static_cast<double>(x[0]);
-  return origin + block_sum<double>(d, [=](std::int64_t i) { return static_cast<double>(x[i]) - origin; }) /
+  return origin + row_sum<double>(d, [=](std::int64_t i) { return static_cast<double>(x[i]) - origin; }) /
                       static_cast<double>(d);
 }
 
@@ -32,14 +32,22 @@ double mean_of(const T* x, std::int64_t d) {
 template <class T>
 double variance_of(const T* x, std::int64_t d, double mean) {
   const Centre<T> centre(mean);
-  double squares = block_sum<T>(d, [=](std::int64_t i) { return centre(x[i]) * centre(x[i]); });
+  double squares = row_sum<T>(d, [=](std::int64_t i) { return centre(x[i]) * centre(x[i]); });
   if (!is_safe_square<T>(squares)) {
-    squares = block_sum<double>(d, [=](std::int64_t i) {
+    squares = row_sum<double>(d, [=](std::int64_t i) {
       const double c = static_cast<double>(x[i]) - mean;
       return c * c;
     });
   }
   return squares / static_cast<double>(d);
+}
+
+template <class T>
+double sum_of_squares_of(const T* x, std::int64_t d) {
+  const double squares = row_sum<T>(d, [=](std::int64_t i) { return x[i] * x[i]; });
+  if (is_safe_square<T>(squares)) return squares;
+  return row_sum<double>(
+      d, [=](std::int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); });
 }
 
 }  // namespace norma

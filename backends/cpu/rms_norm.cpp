@@ -1,6 +1,7 @@
 // y = x * rstd * weight (Zhang, Sennrich 2019, arXiv:1910.07467).  x, y: [rows, d]  weight: [d]  rstd: f64
 // [rows]
 //   inside:  rstd = 1 / sqrt(mean(x^2) + eps)      outside:  rstd = 1 / (R + eps),  R = sqrt(mean(x^2))
+// With a residual, x + residual takes the place of x and is also an output.
 // Backward, with g = dy * weight and x_hat = x * rstd:
 //   dx = rstd * (g - x_hat * mean(g * x_hat) * q),  q = 1 inside, 1 / (rstd R) outside (0 where R = 0)
 //   dweight = sum over rows of dy * x_hat
@@ -10,79 +11,81 @@
 #include <cmath>
 
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/moments.h"
 #include "backends/cpu/rows.h"
-#include "backends/cpu/sums.h"
 
 namespace norma {
 
 namespace {
 
 template <class T>
-double mean_square(const T* x, std::int64_t d) {
-  double squares = block_sum<T>(d, [=](std::int64_t i) { return x[i] * x[i]; });
-  if (!is_safe_square<T>(squares)) {
-    squares = block_sum<double>(
-        d, [=](std::int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); });
-  }
-  return squares / static_cast<double>(d);
+void forward_row(std::int64_t d, T* y, double& rstd, const T* x, const T* weight, double eps, bool inside,
+                 std::int64_t counted) {
+  const double square = sum_of_squares_of(x, counted) / static_cast<double>(counted);
+  rstd = inside ? 1 / std::sqrt(square + eps) : 1 / (std::sqrt(square) + eps);
+  write_affine<T>(d, y, weight, nullptr,
+                  [x, scale = static_cast<T>(rstd)](std::int64_t j) { return x[j] * scale; });
 }
 
+/// residual and sum: both or none.
 template <class T>
-void forward(Rows n, T* y, double* rstd, const T* x, const T* weight, double eps, bool inside,
-             std::int64_t counted) {
+void forward(Rows n, T* y, T* sum, double* rstd, const T* x, const T* residual, const T* weight, double eps,
+             bool inside, std::int64_t counted) {
   for_each_row(n, [=](std::int64_t r) {
-    const T* from = x + r * n.d;
-    T* to = y + r * n.d;
-    const double square = mean_square(from, counted);
-    rstd[r] = inside ? 1 / std::sqrt(square + eps) : 1 / (std::sqrt(square) + eps);
-    const T scale = static_cast<T>(rstd[r]);
-    if (weight != nullptr) {
-      for (std::int64_t j = 0; j < n.d; ++j) to[j] = from[j] * scale * weight[j];
-    } else {
-      for (std::int64_t j = 0; j < n.d; ++j) to[j] = from[j] * scale;
-    }
+    const std::int64_t at = r * n.d;
+    if (residual != nullptr) add_row(n.d, sum + at, x + at, residual + at);
+    forward_row(n.d, y + at, rstd[r], residual != nullptr ? sum + at : x + at, weight, eps, inside, counted);
   });
 }
 
-/// 1 / (rstd R), the part of the second term that the outside form adds.
-template <class T>
-double outside_factor(const T* x, std::int64_t counted, double rstd) {
-  const double root = std::sqrt(mean_square(x, counted));
-  return root == 0 ? 0 : 1 / (rstd * root);
+/// q of the outside form. R is taken from rstd: where it is so much smaller than eps that this loses its
+/// digits, the term that q belongs to is below the rounding of g.
+double outside_factor(double rstd, double eps) {
+  const double root = 1 / rstd - eps;
+  return root > 0 ? 1 / (rstd * root) : 0;
 }
 
-template <class T, class Weighted>
-void backward_row(std::int64_t d, std::int64_t counted, T* dx, const T* x, T rstd, double factor,
-                  Weighted weighted) {
-  const double sum = block_sum<T>(d, [=](std::int64_t j) { return weighted(j) * (x[j] * rstd); });
+/// g(j) is dy * weight; collect(j, x_hat) adds to the gradient of the weight.
+template <class T, class G, class Collect>
+void backward_row(std::int64_t d, std::int64_t counted, T* dx, const T* x, double rstd, double factor, G g,
+                  Collect collect) {
+  const T scale = static_cast<T>(rstd);
+  const double sum = row_sum<T>(d, [=](std::int64_t j) {
+    const T x_hat = x[j] * scale;
+    collect(j, x_hat);
+    return g(j) * x_hat;
+  });
   const T second = static_cast<T>(sum / static_cast<double>(counted) * factor);
-  for (std::int64_t j = 0; j < counted; ++j) dx[j] = rstd * (weighted(j) - x[j] * rstd * second);
-  for (std::int64_t j = counted; j < d; ++j) dx[j] = rstd * weighted(j);
+  along_row(d, [=](std::int64_t begin, std::int64_t end) {
+    const std::int64_t middle = std::clamp(counted, begin, end);
+#pragma omp simd
+    for (std::int64_t j = begin; j < middle; ++j) dx[j] = scale * (g(j) - x[j] * scale * second);
+#pragma omp simd
+    for (std::int64_t j = middle; j < end; ++j) dx[j] = scale * g(j);
+  });
 }
 
 template <class T>
 void backward(Rows n, T* dx, T* dweight, const T* dy, const T* x, const double* rstd, const T* weight,
-              bool inside, std::int64_t counted) {
-  const auto input_row = [=](std::int64_t r) {
-    const T *dy_row = dy + r * n.d, *x_row = x + r * n.d;
-    const double factor = inside ? 1 : outside_factor(x_row, counted, rstd[r]);
-    const T scale = static_cast<T>(rstd[r]);
-    if (weight != nullptr) {
-      backward_row(n.d, counted, dx + r * n.d, x_row, scale, factor,
-                   [=](std::int64_t j) { return dy_row[j] * weight[j]; });
-    } else {
-      backward_row(n.d, counted, dx + r * n.d, x_row, scale, factor,
-                   [=](std::int64_t j) { return dy_row[j]; });
+              double eps, bool inside, std::int64_t counted) {
+  const auto row = [=](std::int64_t r, auto collect) {
+    const T* x_row = x + r * n.d;
+    if (dx == nullptr) {
+      const T scale = static_cast<T>(rstd[r]);
+      return collect_row(
+          n.d, [=](std::int64_t j) { return x_row[j] * scale; }, collect);
     }
+    with_weighted(dy + r * n.d, weight, [=](auto g) {
+      backward_row(n.d, counted, dx + r * n.d, x_row, rstd[r], inside ? 1 : outside_factor(rstd[r], eps), g,
+                   collect);
+    });
   };
-  if (dweight == nullptr) return for_each_row(n, input_row);
+  if (dweight == nullptr) {
+    return for_each_row(n, [=](std::int64_t r) { row(r, [](std::int64_t, T) {}); });
+  }
   ColumnSums<T> sums(n, 1);
   sums.for_each_row([=](std::int64_t r, T* sum) {
-    const T *dy_row = dy + r * n.d, *x_row = x + r * n.d;
-    const T scale = static_cast<T>(rstd[r]);
-#pragma omp simd
-    for (std::int64_t j = 0; j < n.d; ++j) sum[j] += dy_row[j] * (x_row[j] * scale);
-    if (dx != nullptr) input_row(r);
+    row(r, [=, dy_row = dy + r * n.d](std::int64_t j, T x_hat) { sum[j] += dy_row[j] * x_hat; });
   });
   sums.total(0, dweight);
 }
@@ -93,17 +96,27 @@ bool CpuBackend::rms_norm(View y, View rstd, View x, View weight, double eps, bo
                           std::int64_t counted) {
   for_float(x.dtype, "rms_norm", [&]<class T>() {
     if (x.numel() == 0) return;
-    forward<T>(rows_of(x), pointer<T>(y), pointer<double>(rstd), pointer<T>(x), pointer<T>(weight), eps,
-               inside, counted);
+    forward<T>(rows_of(x), pointer<T>(y), nullptr, pointer<double>(rstd), pointer<T>(x), nullptr,
+               pointer<T>(weight), eps, inside, counted);
   });
   return true;
 }
 
-bool CpuBackend::rms_norm_backward(View dx, View dweight, View dy, View x, View rstd, View weight,
-                                   double /*eps*/, bool inside, std::int64_t counted) {
+bool CpuBackend::add_rms_norm(View y, View sum, View rstd, View x, View residual, View weight, double eps,
+                              bool inside) {
+  for_float(x.dtype, "rms_norm", [&]<class T>() {
+    if (x.numel() == 0) return;
+    forward<T>(rows_of(x), pointer<T>(y), pointer<T>(sum), pointer<double>(rstd), pointer<T>(x),
+               pointer<T>(residual), pointer<T>(weight), eps, inside, x.shape[1]);
+  });
+  return true;
+}
+
+bool CpuBackend::rms_norm_backward(View dx, View dweight, View dy, View x, View rstd, View weight, double eps,
+                                   bool inside, std::int64_t counted) {
   for_float(x.dtype, "rms_norm", [&]<class T>() {
     backward<T>(rows_of(x), pointer<T>(dx), pointer<T>(dweight), pointer<T>(dy), pointer<T>(x),
-                pointer<double>(rstd), pointer<T>(weight), inside, counted);
+                pointer<double>(rstd), pointer<T>(weight), eps, inside, counted);
   });
   return true;
 }

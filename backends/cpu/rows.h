@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "backends/cpu/scratch.h"
+#include "backends/cpu/sums.h"
 #include "backends/strided.h"
 
 namespace norma {
@@ -18,66 +19,146 @@ inline Rows rows_of(const View& x) {
   return {x.shape[0], x.shape[1]};
 }
 
-/// Calls body(r) for every row, in parallel blocks of about block_elements elements.
+/// Fewer rows than a row has parts: then the threads share one row after the other (along_row, row_sums)
+/// instead of taking a row each.
+inline bool shares_rows(Rows n) { return n.rows * block_elements < n.d; }
+
+/// Calls body(r) for every row, in parallel blocks of about block_elements elements, or one by one when the
+/// rows are so long that the body itself is parallel.
 template <class Body>
 void for_each_row(Rows n, Body&& body) {
   const std::int64_t block = std::max<std::int64_t>(1, block_elements / std::max<std::int64_t>(1, n.d));
-  parallel_for(n.rows, block, [&](std::int64_t begin, std::int64_t end) {
+  const auto rows = [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) body(r);
+  };
+  if (shares_rows(n)) return rows(0, n.rows);
+  parallel_for(n.rows, block, rows);
+}
+
+/// to[j] = value(j) * weight[j] + bias[j]; weight and bias may be absent.
+template <class T, class Value>
+void write_affine(std::int64_t d, T* to, const T* weight, const T* bias, Value value) {
+  along_row(d, [=](std::int64_t begin, std::int64_t end) {
+    if (weight != nullptr && bias != nullptr) {
+#pragma omp simd
+      for (std::int64_t j = begin; j < end; ++j) to[j] = value(j) * weight[j] + bias[j];
+    } else if (weight != nullptr) {
+#pragma omp simd
+      for (std::int64_t j = begin; j < end; ++j) to[j] = value(j) * weight[j];
+    } else if (bias != nullptr) {
+#pragma omp simd
+      for (std::int64_t j = begin; j < end; ++j) to[j] = value(j) + bias[j];
+    } else {
+#pragma omp simd
+      for (std::int64_t j = begin; j < end; ++j) to[j] = value(j);
+    }
   });
 }
 
-/// Sums over rows of `count` vectors of length d (gradients of weight and bias): each fixed group of rows
-/// adds into its own vectors in T, and the groups are combined in order, in f64. No atomics, the same bits
-/// for any thread count.
+/// sum = a + b, one row.
+template <class T>
+void add_row(std::int64_t d, T* sum, const T* a, const T* b) {
+  along_row(d, [=](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+    for (std::int64_t j = begin; j < end; ++j) sum[j] = a[j] + b[j];
+  });
+}
+
+/// Calls use(g) with g(j) = dy[j] * weight[j], or dy[j] where there is no weight.
+template <class T, class Use>
+void with_weighted(const T* dy, const T* weight, Use&& use) {
+  if (weight != nullptr) {
+    use([=](std::int64_t j) { return dy[j] * weight[j]; });
+  } else {
+    use([=](std::int64_t j) { return dy[j]; });
+  }
+}
+
+/// Calls collect(j, x_hat(j)) along a row: gradients of parameters alone.
+template <class XHat, class Collect>
+void collect_row(std::int64_t d, XHat x_hat, Collect collect) {
+  along_row(d, [=](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+    for (std::int64_t j = begin; j < end; ++j) collect(j, x_hat(j));
+  });
+}
+
+/// Sums over rows of `count` vectors of length d (gradients of weight and bias). Rows are dealt to at most
+/// max_groups groups; a group adds `step` rows in T, then adds that to its f64 sums; the groups are combined
+/// in order. No atomics, the same bits for any thread count, and no loss of digits over many rows.
 template <class T>
 class ColumnSums {
  public:
-  static constexpr std::int64_t group = 32;  // rows
-
   ColumnSums(Rows n, int count)
-      : n_(n), count_(count), groups_((n.rows + group - 1) / group), partials_(groups_ * count * n.d) {}
+      : n_(n),
+        count_(count),
+        group_(group_of(n)),
+        groups_((n.rows + group_ - 1) / group_),
+        sums_(groups_ * width()),
+        totals_(groups_ * width()) {}
 
   /// Calls body(r, sums) for every row; sums[k * d + j] belongs to vector k.
   template <class Body>
   void for_each_row(Body&& body) {
-    T* partials = partials_.data();
-    const std::int64_t width = count_ * n_.d;
-    const std::int64_t block =
-        std::max<std::int64_t>(1, block_elements / std::max<std::int64_t>(1, group * n_.d));
-    parallel_for(groups_, block, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t g = begin; g < end; ++g) {
-        T* sums = partials + g * width;
-        std::fill(sums, sums + width, T(0));
-        const std::int64_t last = std::min(n_.rows, (g + 1) * group);
-        for (std::int64_t r = g * group; r < last; ++r) body(r, sums);
-      }
-    });
+    const auto groups = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t g = begin; g < end; ++g) add_group(g, body);
+    };
+    if (shares_rows(n_)) return groups(0, groups_);
+    parallel_for(groups_,
+                 std::max<std::int64_t>(1, block_elements / std::max<std::int64_t>(1, group_ * n_.d)),
+                 groups);
   }
 
   /// Writes the total of vector k to out [d].
   void total(int k, T* out) {
-    const T* partials = partials_.data() + k * n_.d;
-    constexpr std::int64_t tile = 128;
-    parallel_for((n_.d + tile - 1) / tile, std::max<std::int64_t>(1, block_elements / (tile * groups_ + 1)),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t t = begin; t < end; ++t) {
-                     const std::int64_t first = t * tile, width = std::min(tile, n_.d - first);
-                     double sums[tile] = {};
-                     for (std::int64_t g = 0; g < groups_; ++g) {
-                       const T* from = partials + g * count_ * n_.d + first;
-                       for (std::int64_t j = 0; j < width; ++j) sums[j] += static_cast<double>(from[j]);
-                     }
-                     for (std::int64_t j = 0; j < width; ++j) out[first + j] = static_cast<T>(sums[j]);
-                   }
-                 });
+    const double* totals = totals_.data() + k * n_.d;
+    const std::int64_t block = std::max<std::int64_t>(64, block_elements / (groups_ + 1));
+    parallel_for(n_.d, block, [=, this](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t first = begin; first < end; first += tile) {
+        const std::int64_t last = std::min(end, first + tile);
+        double sums[tile] = {};
+        for (std::int64_t g = 0; g < groups_; ++g) {
+          for (std::int64_t j = first; j < last; ++j) sums[j - first] += totals[g * width() + j];
+        }
+        for (std::int64_t j = first; j < last; ++j) out[j] = static_cast<T>(sums[j - first]);
+      }
+    });
   }
 
  private:
+  static constexpr std::int64_t step = 32;  // rows added in T
+  static constexpr std::int64_t max_groups = 64;
+  static constexpr std::int64_t tile = 128;  // columns of a total at a time
+
+  static std::int64_t group_of(Rows n) {
+    const std::int64_t groups = shares_rows(n) ? 1 : max_groups;
+    const std::int64_t rows = (n.rows + groups - 1) / groups;
+    return std::max(step, (rows + step - 1) / step * step);
+  }
+  std::int64_t width() const { return count_ * n_.d; }
+
+  template <class Body>
+  void add_group(std::int64_t g, Body& body) {
+    T* const sums = sums_.data() + g * width();
+    double* const totals = totals_.data() + g * width();
+    const std::int64_t last = std::min(n_.rows, (g + 1) * group_);
+    for (std::int64_t first = g * group_; first < last; first += step) {
+      along_row(width(),
+                [=](std::int64_t begin, std::int64_t end) { std::fill(sums + begin, sums + end, T(0)); });
+      for (std::int64_t r = first; r < std::min(last, first + step); ++r) body(r, sums);
+      const bool is_first = first == g * group_;
+      along_row(width(), [=](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t j = begin; j < end; ++j)
+          totals[j] = (is_first ? 0 : totals[j]) + static_cast<double>(sums[j]);
+      });
+    }
+  }
+
   Rows n_;
   int count_;
-  std::int64_t groups_;
-  Scratch<T> partials_;  // [groups, count, d]
+  std::int64_t group_, groups_;
+  Scratch<T> sums_;         // [groups, count, d]
+  Scratch<double> totals_;  // [groups, count, d]
 };
 
 }  // namespace norma

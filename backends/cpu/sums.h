@@ -8,6 +8,9 @@
 #include <limits>
 #include <utility>
 
+#include "backends/cpu/scratch.h"
+#include "backends/strided.h"
+
 namespace norma {
 
 // Elements; few enough that f32 keeps its digits even where a loop is not vectorized and adds one by one.
@@ -40,6 +43,41 @@ std::pair<double, double> block_sums(std::int64_t n, Add&& add) {
     total_b += static_cast<double>(b);
   }
   return {total_a, total_b};
+}
+
+/// Calls body(begin, end) for the parts of a row. A long row is cut into parts of block_elements, which run
+/// in parallel (serially inside a parallel region: many long rows).
+template <class Body>
+void along_row(std::int64_t n, Body&& body) {
+  if (n <= block_elements) return body(std::int64_t{0}, n);
+  parallel_for(n, block_elements, body);
+}
+
+/// block_sums for rows of any length: the sums of the parts of along_row, added in order.
+template <class T, class Add>
+std::pair<double, double> row_sums(std::int64_t n, Add&& add) {
+  if (n <= block_elements) return block_sums<T>(n, add);
+  using Pair = std::pair<double, double>;
+  const std::int64_t parts = (n + block_elements - 1) / block_elements;
+  Scratch<Pair> partials(parts);
+  Pair* const partial = partials.data();
+  parallel_for(n, block_elements, [&](std::int64_t begin, std::int64_t end) {
+    partial[begin / block_elements] =
+        block_sums<T>(end - begin, [&, begin](std::int64_t i, T& a, T& b) { add(begin + i, a, b); });
+  });
+  Pair total{0, 0};
+  for (std::int64_t k = 0; k < parts; ++k) {
+    total.first += partial[k].first;
+    total.second += partial[k].second;
+  }
+  return total;
+}
+
+/// The same for one sum, of term(i).
+template <class T, class Term>
+double row_sum(std::int64_t n, Term&& term) {
+  if (n <= block_elements) return block_sum<T>(n, term);
+  return row_sums<T>(n, [&](std::int64_t i, T& a, T&) { a += term(i); }).first;
 }
 
 /// A sum of squares in T that is trusted: large or small enough, it has neither overflowed nor lost terms.
