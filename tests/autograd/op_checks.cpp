@@ -12,7 +12,7 @@ const std::vector<OpRow>& op_table() {
   static const std::vector<OpRow> table = [] {
     std::vector<OpRow> all;
     for (auto part : {elementwise_rows, shape_rows, reduction_rows, product_rows, layer_rows, channel_rows,
-                      convolution_rows, weight_rows}) {
+                      convolution_rows, weight_rows, row_norm_rows}) {
       for (OpRow& row : part()) all.push_back(std::move(row));
     }
     return all;

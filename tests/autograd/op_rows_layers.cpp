@@ -1,4 +1,3 @@
-#include "autograd/normalization.h"
 #include "tests/autograd/op_table.h"
 
 namespace norma::tests {
@@ -117,18 +116,7 @@ std::vector<OpRow> loss_rows() {
 }  // namespace
 
 std::vector<OpRow> layer_rows() {
-  const Sample x = normal({rows, columns}), weight = optional(normal({columns}));
-  std::vector<OpRow> table = {
-      norm("layer_norm", {x, weight, weight},
-           [](Inputs in) { return layer_norm(in[0], in[1], in[2], 1e-5); }),
-      norm("layer_norm of three axes, large eps", {normal({2, rows, columns}), weight, weight},
-           [](Inputs in) { return layer_norm(in[0], in[1], in[2], 0.1); }),
-      norm("rms_norm", {x, weight}, [](Inputs in) { return rms_norm(in[0], in[1]); }),
-      norm("rms_norm outside, large eps", {normal({2, rows, columns}), weight},
-           [](Inputs in) { return rms_norm(in[0], in[1], 0.1); }),
-      norm("rms_norm inside", {x, weight},
-           [](Inputs in) { return rms_norm(in[0], in[1], 0.1, RmsEps::inside); }),
-  };
+  std::vector<OpRow> table;
   for (OpRow& row : attention_rows()) table.push_back(std::move(row));
   for (OpRow& row : loss_rows()) table.push_back(std::move(row));
   return table;

@@ -57,6 +57,7 @@ struct OpRow {
   bool any_size = true;                  // works with 0 rows and with 1 column
   bool any_layout = true;                // takes any strides
   bool row_mean = false;                 // is also checked with inputs of mean 1e4
+  bool numeric = true;  // the gradient is the value's: false where parts are constants for the gradient
 };
 
 /// All rows, in the order of the parts below.
@@ -69,5 +70,6 @@ std::vector<OpRow> layer_rows();
 std::vector<OpRow> channel_rows();
 std::vector<OpRow> convolution_rows();
 std::vector<OpRow> weight_rows();
+std::vector<OpRow> row_norm_rows();
 
 }  // namespace norma::tests

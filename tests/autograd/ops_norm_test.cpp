@@ -66,8 +66,8 @@ TEST_CASE("golden numbers of layer_norm and rms_norm") {
     const Tensor outside = rms_norm(x, {}, 1e-5, RmsEps::outside);
     check_close(outside, {0.365147038, 0.730294077, 1.095441115, 1.460588153}, 5e-10);
     check_close(first_gradient(outside, x), {0.352975515, -0.024343047, -0.036514571, -0.048686094}, 5e-10);
+    check_close(l2_norm(x), {0.182574186, 0.365148372, 0.547722558, 0.730296743}, 5e-10);
   });
-  check_close(x / x.norm(), {0.182574186, 0.365148372, 0.547722558, 0.730296743}, 5e-10);
 }
 
 TEST_CASE("golden numbers where the two places of eps differ") {
@@ -145,8 +145,10 @@ TEST_CASE("R23 a NaN or infinite value stays in its row") {
   for (const double value : {std::nan(""), infinity}) {
     const Tensor dirty = clean.clone();
     dirty[1].narrow(0, 2, 1).fill_(value);
-    for (const bool layer : {true, false}) {
-      const auto op = [&](const Tensor& x) { return layer ? layer_norm(x) : rms_norm(x); };
+    for (const int which : {0, 1, 2}) {
+      const auto op = [&](const Tensor& x) {
+        return which == 0 ? layer_norm(x) : which == 1 ? rms_norm(x) : l2_norm(x);
+      };
       const Tensor expected = op(clean), y = op(dirty);
       for (const int row : {0, 2, 3}) CHECK(y[row].to_vector<float>() == expected[row].to_vector<float>());
       CHECK(y[1].isfinite().all().item() == 0);
@@ -181,6 +183,44 @@ TEST_CASE("R31 the gradient of a norm at zero is zero") {
   CHECK(constant.grad().to_vector<double>() == Values(3, 0));
 }
 
+TEST_CASE("R31 l2_norm of zeros: zeros, the gradient dy / eps, and finite second derivatives") {
+  const auto check = [] {
+    for (const DType dtype : {f32, f64}) {
+      const Tensor x = zeros({2, 3}, dtype).set_requires_grad(), weight = tensor({-2}, dtype);
+      const Tensor dy = tensor({1, 2, 3}, dtype).expand({2, 3});
+      const Tensor y = l2_norm(x, weight);
+      CHECK(y.abs().max().item() == 0);
+      const Tensor dx = grad({y}, {x}, {dy}, {.create_graph = true})[0];
+      CHECK(dx.at({1, 2}) == doctest::Approx(-6e12).epsilon(1e-6));
+      CHECK(grad({dx.square().mean().sqrt()}, {x}, {}, {.allow_unused = true})[0].isfinite().all().item() ==
+            1);
+    }
+  };
+  check();
+  const DefinitionsOnly definitions;
+  check();
+}
+
+TEST_CASE("an added residual: the sum, its norm, and gradients through either or both") {
+  Generator generator(2);
+  const Tensor a = randn({4, 6}, f64, cpu, &generator).set_requires_grad();
+  const Tensor b = randn({4, 6}, f64, cpu, &generator).set_requires_grad();
+  const Tensor weight = randn({6}, f64, cpu, &generator), d_sum = randn({4, 6}, f64, cpu, &generator);
+  const Tensor d_norm = randn({4, 6}, f64, cpu, &generator);
+  const auto [sum, y] = add_layer_norm(a, b, weight);
+  CHECK(sum.to_vector<double>() == (a + b).to_vector<double>());
+  CHECK(y.to_vector<double>() == layer_norm(a + b, weight).to_vector<double>());
+  const Tensor total = a + b;
+  const auto want = grad({total, layer_norm(total, weight)}, {a, b}, {d_sum, d_norm}, {.retain_graph = true});
+  const auto got = grad({sum, y}, {a, b}, {d_sum, d_norm}, {.retain_graph = true});
+  for (std::size_t i = 0; i < 2; ++i) check_close(got[i], want[i].to_vector<double>(), 1e-14);
+  check_close(grad({sum}, {a}, {d_sum}, {.retain_graph = true})[0], d_sum.to_vector<double>(), 0);
+  // The sum is an ordinary tensor: changed in place, it cannot serve the norm's gradient.
+  const NoGrad no_grad;
+  sum.mul_(2);
+  CHECK_THROWS_MESSAGE_HAS(grad({y}, {a}, {d_norm}), "changed in place");
+}
+
 TEST_CASE("R35 biased and unbiased variance of 2 and 3 values") {
   const Tensor two = tensor({1, 3}, f64), three = tensor({1, 2, 6}, f64), four = tensor({1, 2, 3, 4}, f64);
   CHECK(two.var().item() == 2);
@@ -209,6 +249,8 @@ TEST_CASE("R39 an empty last axis gives an empty result and gradients without Na
   CHECK(y.shape() == Shape{3, 0});
   y.sum().backward();
   CHECK(weight.grad().shape() == Shape{0});
+  CHECK(l2_norm(x).shape() == Shape{3, 0});
+  CHECK(add_layer_norm(x, x).second.shape() == Shape{3, 0});
   const Tensor no_rows = empty({0, 4}).set_requires_grad(), gain = ones({4}).set_requires_grad();
   layer_norm(no_rows, gain).sum().backward();
   CHECK(gain.grad().to_vector<float>() == std::vector<float>(4, 0));
@@ -225,6 +267,20 @@ TEST_CASE("R42 R43 shapes and dtypes that do not fit") {
   CHECK_THROWS_MESSAGE_HAS(rms_norm(arange(0, 4)), "rms_norm: x must have a floating dtype, got i64");
   CHECK_THROWS_MESSAGE_HAS(layer_norm(Tensor::scalar(1)), "layer_norm: x must have at least one axis");
   CHECK_THROWS_MESSAGE_HAS(layer_norm(Tensor()), "layer_norm: x is an undefined tensor");
+  for (const std::int64_t counted : {-1, 9}) {
+    CHECK_THROWS_MESSAGE_HAS(rms_norm(x, {}, 1e-8, RmsEps::outside, counted),
+                             "rms_norm: counted must lie in [1, 8] (last extent of x [4, 8])");
+  }
+  CHECK_THROWS_MESSAGE_HAS(l2_norm(Tensor::scalar(1)), "l2_norm: x must have at least one axis");
+  CHECK_THROWS_MESSAGE_HAS(l2_norm(x, ones({8})),
+                           "l2_norm: weight must be one element, of shape [] or [1], got [8]");
+  CHECK_THROWS_MESSAGE_HAS(l2_norm(x, ones({1}, f64)), "l2_norm: weight must be f32 on cpu, got f64 on cpu");
+  CHECK_THROWS_MESSAGE_HAS(l2_norm(x, {}, -1), "l2_norm: eps must be finite and >= 0");
+  CHECK_THROWS_MESSAGE_HAS(add_layer_norm(x, ones({8})),
+                           "add_layer_norm: residual must have the shape of x, [4, 8], got [8]");
+  CHECK_THROWS_MESSAGE_HAS(add_layer_norm(x, x, ones({7})), "add_layer_norm: weight must have shape [8]");
+  CHECK_THROWS_MESSAGE_HAS(add_rms_norm(x, ones({4, 8}, f64)), "add_rms_norm: residual must be f32 on cpu");
+  CHECK_THROWS_MESSAGE_HAS(add_rms_norm(x, Tensor()), "add_rms_norm: residual is an undefined tensor");
 }
 
 TEST_SUITE_END();
