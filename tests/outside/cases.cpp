@@ -92,8 +92,8 @@ Reduction CaseOptions::reduction() const {
 const std::vector<Row>& rows() {
   static const std::vector<Row> all = [] {
     std::vector<Row> joined;
-    for (auto* const part : {elementwise_rows, shape_rows, sum_rows, layer_rows, channel_rows, training_rows,
-                             convolution_rows}) {
+    for (auto* const part : {elementwise_rows, shape_rows, sum_rows, layer_rows, channel_rows, row_norm_rows,
+                             training_rows, convolution_rows}) {
       const std::vector<Row> some = part();
       joined.insert(joined.end(), some.begin(), some.end());
     }

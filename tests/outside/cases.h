@@ -56,6 +56,7 @@ std::vector<Row> shape_rows();
 std::vector<Row> sum_rows();
 std::vector<Row> layer_rows();
 std::vector<Row> channel_rows();
+std::vector<Row> row_norm_rows();
 std::vector<Row> training_rows();
 std::vector<Row> convolution_rows();
 
@@ -67,5 +68,12 @@ inline Tensor optional_input(const Tensors& inputs, std::size_t position) {
 /// Makes the module f64, loads the inputs that options name as parameters or buffers (the last ones) into it,
 /// and puts the parameters into their places. All parameters must be named; buffers that are not stay.
 void take_parameters(nn::Module& module, Tensors& inputs, const CaseOptions& options);
+
+/// The module with the parameters of the case, called on the first input.
+template <class Layer>
+Tensors with_parameters(Layer layer, Tensors& in, const CaseOptions& o) {
+  take_parameters(layer, in, o);
+  return {layer(in[0])};
+}
 
 }  // namespace norma::tests::outside

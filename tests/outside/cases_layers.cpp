@@ -3,9 +3,6 @@
 #include "nn/dropout.h"
 #include "nn/embedding.h"
 #include "nn/feed_forward.h"
-#include "nn/norm/layer_norm.h"
-#include "nn/norm/norm.h"
-#include "nn/norm/rms_norm.h"
 #include "nn/rotary.h"
 #include "tests/outside/cases.h"
 
@@ -14,13 +11,6 @@ namespace {
 
 using In = Tensors&;
 using Opt = const CaseOptions&;
-
-/// The module with the parameters of the case, called on the first input.
-template <class Layer>
-Tensors with_parameters(Layer layer, Tensors& in, const CaseOptions& o) {
-  take_parameters(layer, in, o);
-  return {layer(in[0])};
-}
 
 nn::TemperatureOptions temperature_options(const CaseOptions& o, const char* form) {
   using Form = nn::TemperatureOptions::Form;
@@ -112,23 +102,6 @@ Tensors placement_schemes(Tensors& in, const CaseOptions& o) {
   return {x.value()};
 }
 
-Tensors layer_norm_module(Tensors& in, const CaseOptions& o) {
-  return with_parameters(nn::LayerNorm({.normalized_shape = o.shape(),
-                                        .eps = o.number("eps"),
-                                        .elementwise_affine = o.flag("affine"),
-                                        .bias = o.flag("bias")}),
-                         in, o);
-}
-
-Tensors rms_norm_module(Tensors& in, const CaseOptions& o) {
-  const RmsEps mode = o.text("mode") == "outside" ? RmsEps::outside : RmsEps::inside;
-  return with_parameters(nn::RMSNorm({.normalized_shape = o.shape(),
-                                      .eps = o.number("eps"),
-                                      .eps_mode = mode,
-                                      .elementwise_affine = o.flag("affine")}),
-                         in, o);
-}
-
 Tensors sequential(Tensors& in, const CaseOptions& o) {
   const std::int64_t hidden = o.integer("hidden");
   nn::Sequential row(nn::Linear(in[0].size(-1), hidden), nn::Tanh());
@@ -168,12 +141,6 @@ std::vector<Row> module_rows() {
       {"Embedding",
        [](In in, Opt o) { return with_parameters(nn::Embedding(in[1].size(0), in[1].size(1)), in, o); }},
       {"Sequential", sequential},
-      {"LayerNorm", layer_norm_module},
-      {"RMSNorm", rms_norm_module},
-      {"make_norm",
-       [](In in, Opt o) {
-         return with_parameters(nn::make_norm(o.text("name"), o.integer("width"), o.number("eps")), in, o);
-       }},
       {"rotate",
        [](In in, Opt o) -> Tensors {
          const Tensor& x = in[0];

@@ -3,8 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-from cases_sums import attention, rms
-from draw import Case, draws
+from cases_row_norms import apply_norm, norm_parameters
+from cases_sums import attention
+from draw import Case, draws, layer
 
 ACTIVATIONS = {
     "relu": F.relu,
@@ -16,16 +17,6 @@ ACTIVATIONS = {
     "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     "identity": lambda x: x * 1,
 }
-
-
-def layer(inputs, parameters, function, **options):
-    """function(*inputs, p) with p[name] for the parameters, which follow the inputs of the case."""
-    names = list(parameters)
-
-    def call(*tensors):
-        return function(*tensors[: len(inputs)], dict(zip(names, tensors[len(inputs) :])))
-
-    return Case([*inputs, *parameters.values()], call, parameters=names, **options)
 
 
 def linear_parameters(draw, prefix, wide, out, bias=True):
@@ -95,51 +86,6 @@ def sequential(draw):
     parameters = linear_parameters(draw, "0.", wide, hidden) | linear_parameters(draw, "2.", hidden, out)
     function = lambda x, p: apply_linear(torch.tanh(apply_linear(x, p, "0.")), p, "2.")
     return layer([draw.normal(draw.shape(0, 2) + [wide])], parameters, function, hidden=hidden, out=out)
-
-
-@draws("LayerNorm")
-def layer_norm(draw):
-    shape, eps = draw.shape(1, 2, low=2), draw.choice([1e-5, 1e-3, 0.1])
-    affine = draw.chance(0.7)
-    bias = affine and draw.chance()
-    parameters = {"weight": draw.normal(shape)} if affine else {}
-    if bias:
-        parameters["bias"] = draw.normal(shape)
-    function = lambda x, p: F.layer_norm(x, shape, p.get("weight"), p.get("bias"), eps)
-    x = draw.normal(draw.shape(0, 2) + shape) * 2 + 1
-    return layer([x], parameters, function, shape=shape, eps=eps, affine=affine, bias=bias)
-
-
-@draws("RMSNorm")
-def rms_norm(draw):
-    shape, eps, outside = draw.shape(1, 2), draw.choice([1e-8, 1e-5, 0.1]), draw.chance()
-    parameters = {"weight": draw.normal(shape)} if draw.chance(0.7) else {}
-    axes = list(range(-len(shape), 0))
-    function = lambda x, p: rms(x, axes, eps, outside) * p.get("weight", torch.ones(()))
-    x = draw.normal(draw.shape(0, 2) + shape) * 2
-    mode = "outside" if outside else "inside"
-    return layer([x], parameters, function, shape=shape, eps=eps, mode=mode, affine=bool(parameters))
-
-
-@draws("make_norm")
-def make_norm(draw):
-    name, width, eps = draw.choice(["layer", "rms", "none"]), draw.integer(2, 5), draw.choice([1e-5, 0.01])
-    parameters = norm_parameters(draw, "", name, width)
-    x = draw.normal(draw.shape(0, 2) + [width])
-    return layer([x], parameters, lambda x, p: apply_norm(x, p, "", name, eps), name=name, width=width, eps=eps)
-
-
-def norm_parameters(draw, prefix, name, width):
-    parts = {"layer": ["weight", "bias"], "rms": ["weight"], "l2": [], "none": []}[name]
-    return {prefix + part: draw.normal([width]) for part in parts}
-
-
-def apply_norm(x, p, prefix, name, eps):
-    if name == "layer":
-        return F.layer_norm(x, x.shape[-1:], p[prefix + "weight"], p[prefix + "bias"], eps)
-    if name == "l2":
-        return F.normalize(x, dim=-1, eps=eps)
-    return rms(x, -1, eps, outside=True) * p[prefix + "weight"] if name == "rms" else x * 1
 
 
 def rotary(x, base=10000.0, offset=0):

@@ -1,4 +1,3 @@
-#include "autograd/normalization.h"
 #include "tests/outside/cases.h"
 
 namespace norma::tests::outside {
@@ -73,15 +72,6 @@ std::vector<Row> product_rows() {
          return {binary_cross_entropy_with_logits(in[0], in[1], o.reduction())};
        }},
       {"mse_loss", [](In in, Opt o) -> Tensors { return {mse_loss(in[0], in[1], o.reduction())}; }},
-      {"layer_norm",
-       [](In in, Opt o) -> Tensors {
-         return {layer_norm(in[0], optional_input(in, 1), optional_input(in, 2), o.number("eps"))};
-       }},
-      {"rms_norm",
-       [](In in, Opt o) -> Tensors {
-         const RmsEps mode = o.text("mode") == "outside" ? RmsEps::outside : RmsEps::inside;
-         return {rms_norm(in[0], optional_input(in, 1), o.number("eps"), mode)};
-       }},
       {"scaled_dot_product_attention", [](In in, Opt o) -> Tensors { return {attention(in, o)}; }},
   };
 }

@@ -1,4 +1,4 @@
-"""Reductions, products, the softmax family, losses, norms and attention."""
+"""Reductions, products, the softmax family, losses and attention."""
 
 import numpy as np
 import torch
@@ -172,33 +172,6 @@ def mse_loss(draw):
         lambda x, t: F.mse_loss(x, t, reduction=reduction),
         reduction=reduction,
     )
-
-
-def rms(x, axes, eps, outside):
-    squares = x.square().mean(axes, keepdim=True)
-    if not outside:
-        return x / (squares + eps).sqrt()
-    zero = squares == 0  # where the root has no derivative, its gradient counts as zero
-    return x / (squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0) + eps)
-
-
-@draws("layer_norm")
-def layer_norm(draw):
-    width = draw.extent(2, 6)
-    eps = draw.choice([1e-5, 1e-3, 0.1])
-    x = draw.normal(draw.shape(0, 3) + [width]) * draw.choice([1, 10]) + draw.choice([0, 100])
-    affine = [draw.normal([width]) for _ in range(draw.integer(0, 2))]
-    return Case([x, *affine], lambda x, w=None, b=None: F.layer_norm(x, [width], w, b, eps), eps=eps)
-
-
-@draws("rms_norm")
-def rms_norm(draw):
-    width, outside = draw.extent(1, 6), draw.chance()
-    eps = draw.choice([1e-8, 1e-6, 1e-3, 0.1])
-    x = draw.normal(draw.shape(0, 3) + [width]) * draw.choice([1, 10])
-    weight = [draw.normal([width])] if draw.chance() else []
-    function = lambda x, w=torch.ones(()): rms(x, -1, eps, outside) * w
-    return Case([x, *weight], function, eps=eps, mode="outside" if outside else "inside")
 
 
 def attention(q, k, v, mask=None, causal=False, scale=None, cap=0):

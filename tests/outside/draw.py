@@ -20,6 +20,16 @@ class Case:
         self.options = options
 
 
+def layer(inputs, parameters, function, **options):
+    """function(*inputs, p) with p[name] for the parameters, which follow the inputs of the case."""
+    names = list(parameters)
+
+    def call(*tensors):
+        return function(*tensors[: len(inputs)], dict(zip(names, tensors[len(inputs) :])))
+
+    return Case([*inputs, *parameters.values()], call, parameters=names, **options)
+
+
 def draws(name):
     def register(drawer):
         assert name not in DRAWERS, name

@@ -21,6 +21,7 @@ import cases_channels
 import cases_convolution
 import cases_elementwise
 import cases_layers
+import cases_row_norms
 import cases_shape
 import cases_sums
 import cases_training
