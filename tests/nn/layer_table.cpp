@@ -1,5 +1,3 @@
-#include "tests/nn/layer_table.h"
-
 #include "autograd/ops.h"
 #include "nn/activation.h"
 #include "nn/any_layer.h"
@@ -9,8 +7,6 @@
 #include "nn/feed_forward.h"
 #include "nn/init.h"
 #include "nn/loss.h"
-#include "nn/norm/layer_norm.h"
-#include "nn/norm/rms_norm.h"
 #include "tests/nn/layer_row.h"
 
 namespace norma::tests {
@@ -69,41 +65,6 @@ void add_basic(std::vector<LayerRow>& rows) {
   rows.push_back(row("MSELoss", [] { return MSELoss(); }, {normal({3, 2}, 1), normal({3, 2}, 2)}));
   rows.push_back(row("BCEWithLogitsLoss", [] { return BCEWithLogitsLoss(Reduction::sum); },
                      {normal({3, 2}, 1), normal({3, 2}, 2).sigmoid()}));
-}
-
-void add_norms(std::vector<LayerRow>& rows) {
-  const Inputs x{normal({2, 3, 4})};
-  const std::vector<WrongInput> wrong{
-      {{normal({2, 3})}, "LayerNorm: x must end in the normalized shape [4], got shape [2, 3]"}};
-  rows.push_back(row(
-      "LayerNorm", [] { return LayerNorm(4); }, x, {"weight", "bias"}, 0, wrong));
-  rows.push_back(
-      row("LayerNorm over two axes, large eps",
-          [] {
-            return LayerNorm({.normalized_shape = {3, 4}, .eps = 0.1});
-          },
-          x, {"weight", "bias"}, 0,
-          {{{normal({3, 2, 4})}, "LayerNorm: x must end in the normalized shape [3, 4], got shape [3, 2, 4]"},
-           {{normal({4})}, "[3, 4], got shape [4]"}}));
-  rows.push_back(row(
-      "LayerNorm without bias", [] { return LayerNorm({.normalized_shape = {4}, .bias = false}); }, x,
-      {"weight"}, 1, wrong));
-  rows.push_back(row(
-      "LayerNorm without affine",
-      [] { return LayerNorm({.normalized_shape = {4}, .elementwise_affine = false}); }, x, {}, 2, wrong));
-  rows.push_back(
-      row("RMSNorm", [] { return RMSNorm(4); }, x, {"weight"}, 0,
-          {{{normal({2, 3})}, "RMSNorm: x must end in the normalized shape [4], got shape [2, 3]"}}));
-  rows.push_back(row("RMSNorm outside, large eps",
-                     [] { return RMSNorm({.normalized_shape = {4}, .eps = 0.1}); }, x, {"weight"}));
-  rows.push_back(row("RMSNorm inside, over two axes",
-                     [] {
-                       return RMSNorm({.normalized_shape = {3, 4}, .eps = 0.1, .eps_mode = RmsEps::inside});
-                     },
-                     x, {"weight"}));
-  rows.push_back(row(
-      "RMSNorm without affine",
-      [] { return RMSNorm({.normalized_shape = {4}, .elementwise_affine = false}); }, x, {}, 1));
 }
 
 void add_attention(std::vector<LayerRow>& rows) {
@@ -182,10 +143,9 @@ std::vector<LayerRow> layer_table() {
   std::vector<LayerRow> rows;
   add_activations(rows);
   add_basic(rows);
-  add_norms(rows);
   add_attention(rows);
   add_blocks(rows);
-  for (auto part : {channel_layer_rows, convolution_layer_rows, weight_layer_rows}) {
+  for (auto part : {channel_layer_rows, row_norm_layer_rows, convolution_layer_rows, weight_layer_rows}) {
     for (LayerRow& row : part()) rows.push_back(std::move(row));
   }
   return rows;

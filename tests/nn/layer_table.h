@@ -27,7 +27,8 @@ struct LayerRow {
   std::vector<std::string> keys;  // of the state dictionary, in order
   int absent = 0;                 // parameters that the class has and this variant leaves undefined
   std::vector<WrongInput> wrong = {};
-  bool second = true;  // check second derivatives too (small layers)
+  bool second = true;   // check second derivatives too (small layers)
+  bool numeric = true;  // the gradient is the value's: false where parts are constants for the gradient
 };
 
 std::vector<LayerRow> layer_table();
@@ -35,6 +36,7 @@ std::vector<LayerRow> layer_table();
 std::vector<LayerRow> channel_layer_rows();
 std::vector<LayerRow> convolution_layer_rows();
 std::vector<LayerRow> weight_layer_rows();
+std::vector<LayerRow> row_norm_layer_rows();
 
 /// Every parameter drawn from N(0, 0.5^2), so that no weight is 1 and no bias 0.
 void randomize(nn::Module& layer, std::uint64_t seed);

@@ -5,9 +5,16 @@
 
 #include "autograd/normalization.h"
 #include "nn/activation.h"
+#include "nn/norm/ada_norm.h"
+#include "nn/norm/dynamic_tanh.h"
+#include "nn/norm/l2_norm.h"
 #include "nn/norm/layer_norm.h"
+#include "nn/norm/layer_scale.h"
 #include "nn/norm/norm.h"
+#include "nn/norm/qk_norm.h"
 #include "nn/norm/rms_norm.h"
+#include "nn/norm/scale_norm.h"
+#include "tests/messages.h"
 #include "tests/nn/layer_table.h"
 
 using namespace norma;
@@ -86,15 +93,66 @@ TEST_CASE("an empty batch gives an empty result (R39)") {
   CHECK(RMSNorm(3)(zeros({2, 0, 3})).shape() == Shape{2, 0, 3});
 }
 
+TEST_CASE("R42 R43 options and inputs that do not fit") {
+  for (const double p : {0.0, -0.5, 1.5, std::nan("")}) {
+    CHECK_THROWS_MESSAGE_HAS(RMSNorm({.normalized_shape = {4}, .partial = p}),
+                             "RMSNorm: partial must be in (0, 1], got");
+  }
+  CHECK_THROWS_MESSAGE_HAS(L2Norm(-1), "L2Norm: eps must be finite and >= 0, got -1");
+  CHECK_THROWS_MESSAGE_HAS(ScaleNorm(0),
+                           "ScaleNorm: normalized_shape must have at least one extent, all > 0");
+  CHECK_THROWS_MESSAGE_HAS(ScaleNorm(4, std::nan("")), "ScaleNorm: eps must be finite and >= 0");
+  CHECK_THROWS_MESSAGE_HAS(DynamicTanh({.normalized_shape = {4}, .alpha = std::nan("")}),
+                           "DynamicTanh: alpha must be finite");
+  CHECK_THROWS_MESSAGE_HAS(DynamicTanh(0), "DynamicTanh: normalized_shape must have");
+  CHECK_THROWS_MESSAGE_HAS(AdaNorm({.normalized_shape = {4}, .k = INFINITY}),
+                           "AdaNorm: scale and k must be finite");
+  CHECK_THROWS_MESSAGE_HAS(AdaNorm({.normalized_shape = {4}, .eps = -1}), "AdaNorm: eps must be finite");
+  CHECK_THROWS_MESSAGE_HAS(LayerScale(0), "LayerScale: width must be > 0, got 0");
+  CHECK_THROWS_MESSAGE_HAS(LayerScale(3, INFINITY), "LayerScale: init must be finite");
+  CHECK_THROWS_MESSAGE_HAS(LayerNorm(4)(normal({2, 4})), "layer_norm: weight must be f64 on cpu, got f32");
+}
+
+TEST_CASE("descriptions name what differs from the default") {
+  CHECK(LayerNorm(4).describe() == "[4], eps=1e-05");
+  CHECK(LayerNorm({.normalized_shape = {4}, .weight = false, .detach_std = true}).describe() ==
+        "[4], eps=1e-05, no weight, deviation detached");
+  CHECK(RMSNorm({.normalized_shape = {40}, .partial = 0.0625}).describe() ==
+        "[40], eps=1e-08 outside, over 3");
+  CHECK(QKNorm({.heads = 2, .logarithm = true}).describe() == "divide, per head, logarithm, eps=1e-12");
+}
+
 TEST_CASE("norms by name") {
-  const Tensor x = normal({2, 4}).to(f32);
+  const Tensor x = normal({2, 32}).to(f32);
   const auto same = [&](AnyLayer a, AnyLayer b) {
     return a(x).to_vector<float>() == b(x).to_vector<float>();
   };
-  CHECK(same(make_norm("layer", 4, 0.1), LayerNorm({.normalized_shape = {4}, .eps = 0.1})));
-  CHECK(same(make_norm("rms", 4, 0.1), RMSNorm({.normalized_shape = {4}, .eps = 0.1})));
-  CHECK(same(make_norm("none", 4), Identity()));
-  CHECK_FALSE(same(make_norm("layer", 4, 0.1), make_norm("layer", 4)));
+  const auto rms = [](double eps, RmsEps mode, double partial = 1) {
+    return RMSNorm({.normalized_shape = {32}, .eps = eps, .eps_mode = mode, .partial = partial});
+  };
+  CHECK(same(make_norm("layer", 32), LayerNorm(32)));
+  CHECK(same(make_norm("layer", 32, 0.1), LayerNorm({.normalized_shape = {32}, .eps = 0.1})));
+  CHECK(make_norm("layer_simple", 32).parameters().empty());
+  CHECK(same(make_norm("layer_simple", 32, 0.1), LayerNorm({.normalized_shape = {32}, .eps = 0.1})));
+  CHECK(same(make_norm("rms", 32), RMSNorm(32)));
+  CHECK(same(make_norm("rms", 32, 0.1), rms(0.1, RmsEps::outside)));
+  CHECK(same(make_norm("rms_inside", 32), rms(1e-5, RmsEps::inside)));
+  CHECK(same(make_norm("rms_inside", 32, 0.1), rms(0.1, RmsEps::inside)));
+  CHECK(same(make_norm("prms", 32), rms(1e-8, RmsEps::outside, 0.0625)));
+  CHECK(same(make_norm("l2", 32), L2Norm()));
+  CHECK(same(make_norm("l2", 32, 100), L2Norm(100)));
+  CHECK(same(make_norm("scale", 32), ScaleNorm(32)));
+  CHECK(same(make_norm("scale", 32, 100), ScaleNorm(32, 100)));
+  CHECK(same(make_norm("dyt", 32), DynamicTanh(32)));
+  CHECK(same(make_norm("none", 32), Identity()));
+  CHECK_FALSE(same(make_norm("layer", 32, 0.1), make_norm("layer", 32)));
+}
+
+TEST_CASE("an unknown name lists all names of the table") {
+  std::string known;
+  for (const NormInfo& info : norm_methods()) known += (known.empty() ? "" : ", ") + std::string(info.name);
+  CHECK_THROWS_MESSAGE_HAS(make_norm("lay", 3), "make_norm: unknown norm \"lay\"; known are " + known);
+  CHECK_THROWS_MESSAGE_HAS(is_per_token("lay"), "is_per_token: unknown norm \"lay\"; known are " + known);
 }
 
 TEST_SUITE_END();

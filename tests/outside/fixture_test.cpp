@@ -60,13 +60,8 @@ void collect(std::set<std::string>& names, const std::filesystem::path& header, 
 
 std::set<std::string> public_names() {
   std::set<std::string> names;
-<<<<<<< HEAD
   for (const char* header : {"autograd/ops.h", "autograd/normalization.h", "autograd/convolution.h"})
-    collect(names, header, R"(^(?:inline )?Tensor (operator[^ (]+|\w+)\()");
-=======
-  for (const char* header : {"autograd/ops.h", "autograd/normalization.h"})
     collect(names, header, R"(^(?:inline )?(?:Tensor|std::pair<Tensor, Tensor>) (operator[^ (]+|\w+)\()");
->>>>>>> e23d824 (Compare the norms of rows and the scaling layers with PyTorch and the papers' equations)
   collect(
       names, "autograd/tensor.h",
       R"(^  (?:Tensor&?|const Tensor&|std::pair<Tensor, Tensor>|std::vector<Tensor>) (operator[^ (]+|\w+)\()");
