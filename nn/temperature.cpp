@@ -22,20 +22,27 @@ Temperature::Temperature(const TemperatureOptions& options) : options_(options) 
               options.smallest);
   NORMA_CHECK(options.heads >= 1, "Temperature: heads must be >= 1, got ", options.heads);
   const Shape shape = options.heads == 1 ? Shape{1} : Shape{options.heads, 1, 1};
-  weight = Parameter(full(shape, options.initial));
+  weight = Parameter(full(shape, options.logarithm ? std::log(options.initial) : options.initial));
+}
+
+Tensor Temperature::factor() const {
+  const bool divide = options_.form == TemperatureOptions::Form::divide;
+  if (options_.logarithm) return divide ? (-weight).exp() : weight.exp();
+  const Tensor value = weight.clamp(options_.smallest, std::numeric_limits<double>::infinity());
+  return divide ? 1 / value : value;
 }
 
 Tensor Temperature::operator()(const Tensor& q) const {
   check_defined("Temperature", "q", q);
   NORMA_CHECK(options_.heads == 1 || (q.dim() >= 3 && q.size(-3) == options_.heads),
               "Temperature: q must be [.., ", options_.heads, ", length, d], got ", q.shape());
-  const Tensor value = weight.clamp(options_.smallest, std::numeric_limits<double>::infinity());
-  return options_.form == TemperatureOptions::Form::divide ? q / value : q * value;
+  return q * factor();
 }
 
 std::string Temperature::describe() const {
   return norma::detail::concat(options_.form == TemperatureOptions::Form::divide ? "divide" : "multiply",
-                               ", heads=", options_.heads, ", initial=", options_.initial);
+                               ", heads=", options_.heads, ", initial=", options_.initial,
+                               options_.logarithm ? ", logarithm" : "");
 }
 
 }  // namespace norma::nn

@@ -44,16 +44,10 @@ LayerRow rms_norm_row(const std::string& name, const RMSNormOptions& options) {
       options.normalized_shape.rank() == 1 ? wrong_width("RMSNorm") : std::vector<WrongInput>{});
 }
 
-LayerRow qk_row(const std::string& name, const QKNormOptions& options) {
+LayerRow qk_row(const std::string& name, const TemperatureOptions& options) {
   const Inputs q_and_k{normal({2, 2, 3, 4}, 1), normal({2, 1, 5, 4}, 2)};
-  std::vector<WrongInput> wrong{{{normal({4}), Tensor()}, "undefined"}};
-  if (options.heads > 0) {
-    wrong.push_back({{normal({3, 5, 4}), normal({3, 5, 4})},
-                     "QKNorm: q must be [.., heads = 2, length, d_head], got [3, 5, 4]"});
-  }
-  return row(
-      name, [options] { return QKNorm(options); }, q_and_k,
-      {options.form == QKScale::divide ? "temperature" : "scale"}, 1, wrong);
+  return row(name, [options] { return QKNorm({.temperature = options}); }, q_and_k, {"temperature.weight"}, 0,
+             {{{normal({2, 3, 4}), Tensor()}, "undefined"}});
 }
 
 void add_layer_norms(std::vector<LayerRow>& rows) {
@@ -134,11 +128,17 @@ std::vector<LayerRow> row_norm_layer_rows() {
       "LayerScale", [] { return LayerScale(4); }, sample(), {"weight"}, 0, wrong_width("LayerScale")));
   rows.push_back(
       row("ReZero", [] { return ReZero(); }, sample(), {"weight"}, 0, {{{Tensor()}, "undefined"}}));
+  const Inputs q{normal({2, 2, 3, 4})};
+  rows.push_back(
+      row("Temperature", [] { return Temperature(); }, q, {"weight"}, 0, {{{Tensor()}, "undefined"}}));
+  rows.push_back(row("Temperature with a logarithm per head",
+                     [] { return Temperature({.heads = 2, .logarithm = true}); }, q, {"weight"}, 0,
+                     {{{normal({3, 5, 4})}, "Temperature: q must be [.., 2, length, d], got [3, 5, 4]"}}));
   rows.push_back(qk_row("QKNorm", {}));
   rows.push_back(qk_row("QKNorm with a logarithm per head", {.heads = 2, .logarithm = true}));
-  rows.push_back(qk_row("QKNorm multiplying", {.form = QKScale::multiply, .length = 72}));
-  rows.push_back(qk_row("QKNorm multiplying per head, start given",
-                        {.form = QKScale::multiply, .start = 3, .heads = 2, .logarithm = true}));
+  rows.push_back(qk_row("QKNorm multiplying", TemperatureOptions::log2_of_length(72)));
+  rows.push_back(qk_row("QKNorm multiplying by a logarithm",
+                        {.form = TemperatureOptions::Form::multiply, .initial = 3, .logarithm = true}));
   return rows;
 }
 

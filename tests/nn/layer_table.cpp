@@ -122,6 +122,17 @@ void add_blocks(std::vector<LayerRow>& rows) {
        "ffn.up_proj.weight", "ffn.up_proj.bias", "ffn.down_proj.weight", "ffn.down_proj.bias"},
       0, wrong, false));
   rows.push_back(row(
+      "TransformerBlock",
+      [] {
+        return TransformerBlock(
+            {.attention = {.embed_dim = 4, .num_heads = 2, .bias = false, .out_bias = false}, .norm = "rms"},
+            {.attention = Residual::sandwich(), .ffn = Residual::post()});
+      },
+      x,
+      {"norm1.weight", "norm1_out.weight", "attention.qkv_proj.weight", "attention.out_proj.weight",
+       "norm2.weight", "ffn.up_proj.weight", "ffn.down_proj.weight"},
+      4, {}, false));
+  rows.push_back(row(
       "PreNormBlock with RMSNorm and SwiGLU",
       [] {
         return PreNormBlock(

@@ -119,7 +119,7 @@ TEST_CASE("descriptions name what differs from the default") {
         "[4], eps=1e-05, no weight, deviation detached");
   CHECK(RMSNorm({.normalized_shape = {40}, .partial = 0.0625}).describe() ==
         "[40], eps=1e-08 outside, over 3");
-  CHECK(QKNorm({.heads = 2, .logarithm = true}).describe() == "divide, per head, logarithm, eps=1e-12");
+  CHECK(QKNorm().describe() == "eps=1e-12");
 }
 
 TEST_CASE("norms by name") {

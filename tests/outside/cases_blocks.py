@@ -133,11 +133,15 @@ def transformer_block(draw):
 
 @draws("Temperature")
 def temperature(draw):
-    heads, form = draw.choice([1, 3]), draw.choice(["divide", "multiply"])
+    heads, form, logarithm = draw.choice([1, 3]), draw.choice(["divide", "multiply"]), draw.chance()
     q = draw.normal([draw.integer(1, 2), 3, draw.integer(1, 4), draw.integer(1, 4)])
     parameters = {"weight": draw.uniform([1] if heads == 1 else [3, 1, 1])}
-    function = lambda q, p: q / p["weight"] if form == "divide" else q * p["weight"]
-    return layer([q], parameters, function, heads=heads, form=form)
+
+    def function(q, p):
+        number = p["weight"].exp() if logarithm else p["weight"]
+        return q / number if form == "divide" else q * number
+
+    return layer([q], parameters, function, heads=heads, form=form, logarithm=logarithm)
 
 
 @draws("make_placement")

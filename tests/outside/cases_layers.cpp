@@ -15,7 +15,8 @@ using Opt = const CaseOptions&;
 nn::TemperatureOptions temperature_options(const CaseOptions& o, const char* form) {
   using Form = nn::TemperatureOptions::Form;
   return {.form = o.text(form) == "divide" ? Form::divide : Form::multiply,
-          .heads = o.integer(o.has("temperature_heads") ? "temperature_heads" : "heads")};
+          .heads = o.integer(o.has("temperature_heads") ? "temperature_heads" : "heads"),
+          .logarithm = o.flag("logarithm")};
 }
 
 nn::MultiheadAttentionOptions attention_options(const CaseOptions& o) {

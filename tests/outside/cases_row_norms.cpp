@@ -45,10 +45,10 @@ Tensors rms_norm_module(Tensors& in, const CaseOptions& o) {
 }
 
 Tensors qk_norm(Tensors& in, const CaseOptions& o) {
-  nn::QKNorm norm({.form = o.flag("divide") ? nn::QKScale::divide : nn::QKScale::multiply,
-                   .length = 10,
-                   .heads = o.integer("heads"),
-                   .logarithm = o.flag("logarithm"),
+  using Form = nn::TemperatureOptions::Form;
+  nn::QKNorm norm({.temperature = {.form = o.flag("divide") ? Form::divide : Form::multiply,
+                                   .heads = o.integer("heads"),
+                                   .logarithm = o.flag("logarithm")},
                    .eps = o.number("eps")});
   take_parameters(norm, in, o);
   const auto [q, k] = norm(in[0], in[1]);

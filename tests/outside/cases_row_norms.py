@@ -186,25 +186,25 @@ def rezero(draw):
 @draws("QKNorm")
 def qk_norm(draw):
     """Outputs: the two results, whose products are the scores, and the scores themselves."""
-    d, heads, per_head, logarithm = draw.extent(1, 5), draw.integer(1, 3), draw.chance(), draw.chance()
-    divide, eps = draw.chance(), draw.choice([1e-12, 1.5])
+    d, heads, logarithm, divide = draw.extent(1, 5), draw.integer(1, 3), draw.chance(), draw.chance()
+    numbers, eps = draw.choice([1, heads]), draw.choice([1e-12, 1.5])
     q, k = (draw.normal([2, heads, draw.extent(1, 4), d]) for _ in range(2))
-    count = heads if per_head else 1
-    value = draw.normal([count]) if logarithm else draw.uniform([count])
+    shape = [1] if numbers == 1 else [numbers, 1, 1]
+    value = draw.normal(shape) if logarithm else draw.uniform(shape)
     if divide and not logarithm and draw.chance(0.2):
         value[0] = draw.choice([1e-4, -1.0])  # below 1e-3 it acts as 1e-3
 
     def function(q, k, p):
-        number = next(iter(p.values()))
+        number = p["temperature.weight"]
         if logarithm:
             factor = (-number if divide else number).exp()
         else:
             factor = 1 / number.clamp(min=1e-3) if divide else number
-        q, k = unit(q, eps) * factor.reshape(-1, 1, 1), unit(k, eps)
+        q, k = unit(q, eps) * factor, unit(k, eps)
         return q, k, q @ k.transpose(-2, -1)
 
-    options = dict(divide=divide, heads=heads if per_head else 0, logarithm=logarithm, eps=eps)
-    return layer([q, k], {"temperature" if divide else "scale": value}, function, **options)
+    options = dict(divide=divide, heads=numbers, logarithm=logarithm, eps=eps)
+    return layer([q, k], {"temperature.weight": value}, function, **options)
 
 
 # What make_norm chooses from: the parameters of a method, and the method as a function of x, p and eps (None: its own).
