@@ -207,7 +207,8 @@ TEST_CASE("an added residual: the sum, its norm, and gradients through either or
   const Tensor b = randn({4, 6}, f64, cpu, &generator).set_requires_grad();
   const Tensor weight = randn({6}, f64, cpu, &generator), d_sum = randn({4, 6}, f64, cpu, &generator);
   const Tensor d_norm = randn({4, 6}, f64, cpu, &generator);
-  const auto [sum, y] = add_layer_norm(a, b, weight);
+  const auto both = add_layer_norm(a, b, weight);
+  const Tensor sum = both.first, y = both.second;
   CHECK(sum.to_vector<double>() == (a + b).to_vector<double>());
   CHECK(y.to_vector<double>() == layer_norm(a + b, weight).to_vector<double>());
   const Tensor total = a + b;

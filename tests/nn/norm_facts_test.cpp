@@ -74,8 +74,9 @@ TEST_CASE("a partial RMSNorm over everything is RMSNorm, and over ceil(n p) entr
     return RMSNorm({.normalized_shape = {10}, .elementwise_affine = false, .partial = p})(x);
   };
   CHECK(partial(1).to_vector<double>() == rms_norm(x).to_vector<double>());
-  for (const auto& [p, counted] :
+  for (const auto& [part, counted] :
        {std::pair{0.0625, 1}, {0.1, 1}, {0.10001, 2}, {0.3, 3}, {0.31, 4}, {1e-9, 1}, {0.999, 10}}) {
+    const double p = part;
     CAPTURE(p);
     const Tensor root = x.narrow(-1, 0, counted).square().mean(-1, keepdim).sqrt() + 1e-8;
     CHECK(distance(partial(p), x / root) < 1e-12);
