@@ -6,14 +6,14 @@ SHELL := /bin/sh
 
 # -------------------------------------------------------------------------------------------- packages
 # Library and programs, tests, benchmarks. The list for the thread sanitizer is separate.
-PACKAGES := g++ make libopenblas-openmp-dev libcli11-dev nlohmann-json3-dev doctest-dev libbenchmark-dev
+PACKAGES := g++ make libopenblas-openmp-dev zlib1g-dev libcli11-dev nlohmann-json3-dev doctest-dev libbenchmark-dev
 TSAN_PACKAGES := clang libclang-rt-dev libomp-dev libopenblas-serial-dev
 
 define install_packages
 @missing=""; \
 if ! command -v apt-get > /dev/null; then \
   echo "deps: no apt-get here. Install: a C++20 compiler (g++ 12 or clang++ 14), GNU make, OpenBLAS built with"; \
-  echo "deps: OpenMP, CLI11, nlohmann-json, doctest and Google Benchmark; name the BLAS with BLAS_LIBS=... if"; \
+  echo "deps: OpenMP, zlib, CLI11, nlohmann-json, doctest and Google Benchmark; name the BLAS with BLAS_LIBS=... if"; \
   echo "deps: -lopenblas is not the OpenMP build. (Debian names: $(1))"; exit 0; \
 fi; \
 for package in $(1); do \
@@ -98,6 +98,8 @@ blas_file := $(wildcard /usr/lib/$(multiarch)/openblas-$(blas_kind)/libopenblas.
 BLAS_LIBS ?= $(if $(blas_file),$(blas_file) -Wl$(comma)-rpath$(comma)$(patsubst %/,%,$(dir $(blas_file))),-lopenblas)
 blas_headers := $(wildcard /usr/include/$(multiarch)/openblas-$(blas_kind) /usr/include/openblas)
 BLAS_INCLUDE ?= $(addprefix -isystem ,$(firstword $(blas_headers)))
+# What a program links besides the library. zlib: packed data sets (models/data/gzip.cpp alone).
+LIBRARY_LIBS = $(BLAS_LIBS) -lz -fopenmp
 
 # ------------------------------------------------------------------------------------------------ flags
 # The one place where compiler flags are set. No -ffast-math: masks need infinities.
@@ -126,7 +128,7 @@ ifneq (,$(debug))
   TEST_OPT := -O0
 endif
 ALL_CXXFLAGS = $(COMMON) $(DEFINES) $(WARNINGS) $(WERROR) -I. $(BLAS_INCLUDE) $(CPPFLAGS) $(CXXFLAGS)
-ALL_LIBS = $(LIBRARY) $(BLAS_LIBS) -fopenmp $(LDFLAGS)
+ALL_LIBS = $(LIBRARY) $(LIBRARY_LIBS) $(LDFLAGS)
 # What a user's own compile line needs.
 PUBLIC_DEFINES := $(if $(debug),-DNORMA_DEBUG)
 
@@ -313,7 +315,6 @@ user-compile-time: $(LIBRARY)  ## time the compilation of a user's training loop
 # -------------------------------------------------------------------------------------------- installing
 .PHONY: install flags clean help
 destination := $(DESTDIR)$(abspath $(PREFIX))
-USER_LIBS = $(BLAS_LIBS) -fopenmp
 install: $(LIBRARY)  ## headers, library, pkg-config and CMake files under PREFIX (default /usr/local)
 	@mkdir -p $(destination)/lib/pkgconfig $(destination)/lib/cmake/norma
 	@for header in $(sort $(PUBLIC_HEADERS)); do \
@@ -324,13 +325,13 @@ install: $(LIBRARY)  ## headers, library, pkg-config and CMake files under PREFI
 	@printf '%s\n' 'prefix=$(abspath $(PREFIX))' 'includedir=$${prefix}/include' 'libdir=$${prefix}/lib' '' \
 	  'Name: norma' 'Description: Tensors, reverse-mode automatic differentiation and normalization layers' \
 	  'Version: $(VERSION)' 'Cflags: -I$${includedir}/norma -I$${includedir} $(PUBLIC_DEFINES)' \
-	  'Libs: -L$${libdir} -lnorma $(USER_LIBS)' > $(destination)/lib/pkgconfig/norma.pc
+	  'Libs: -L$${libdir} -lnorma $(LIBRARY_LIBS)' > $(destination)/lib/pkgconfig/norma.pc
 	@printf '%s\n' 'get_filename_component(norma_prefix "$${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)' \
 	  'if(NOT TARGET norma::norma)' '  add_library(norma::norma STATIC IMPORTED)' \
 	  '  set_target_properties(norma::norma PROPERTIES' '    IMPORTED_LOCATION "$${norma_prefix}/lib/libnorma.a"' \
 	  '    INTERFACE_INCLUDE_DIRECTORIES "$${norma_prefix}/include/norma;$${norma_prefix}/include"' \
 	  '    INTERFACE_COMPILE_DEFINITIONS "$(patsubst -D%,%,$(PUBLIC_DEFINES))"' \
-	  '    INTERFACE_COMPILE_FEATURES cxx_std_20' '    INTERFACE_LINK_LIBRARIES "$(subst $(space),;,$(strip $(USER_LIBS)))")' \
+	  '    INTERFACE_COMPILE_FEATURES cxx_std_20' '    INTERFACE_LINK_LIBRARIES "$(subst $(space),;,$(strip $(LIBRARY_LIBS)))")' \
 	  'endif()' > $(destination)/lib/cmake/norma/normaConfig.cmake
 	@printf '%s\n' 'set(PACKAGE_VERSION "$(VERSION)")' \
 	  'if(PACKAGE_FIND_VERSION VERSION_LESS_EQUAL PACKAGE_VERSION)' '  set(PACKAGE_VERSION_COMPATIBLE TRUE)' 'endif()' \
@@ -339,7 +340,7 @@ install: $(LIBRARY)  ## headers, library, pkg-config and CMake files under PREFI
 	@echo "installed under $(destination)"
 
 flags:  ## print what a compile line needs: g++ program.cpp $(make -s flags)
-	@echo '-std=c++20 $(PUBLIC_DEFINES) -I$(CURDIR) $(CURDIR)/$(LIBRARY) $(USER_LIBS)'
+	@echo '-std=c++20 $(PUBLIC_DEFINES) -I$(CURDIR) $(CURDIR)/$(LIBRARY) $(LIBRARY_LIBS)'
 
 clean:  ## remove every build
 	rm -rf build
