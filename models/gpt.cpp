@@ -2,6 +2,7 @@
 
 #include "autograd/ops.h"
 #include "nn/norm/norm.h"
+#include "nn/probe.h"
 
 namespace norma::models {
 namespace {
@@ -67,13 +68,16 @@ Tensor Gpt::features(const Tensor& tokens, GptCache* cache, std::vector<nn::Atte
               options_.context);
   Tensor x = token_embedding(tokens);  // [batch, length, width]
   if (position_embedding) x = x + position_embedding->weight.narrow(0, seen, length);
-  nn::Stream stream(dropout(x));
+  nn::Stream stream(nn::probe::note("embedding", dropout(x)));
   if (records != nullptr) records->resize(blocks.size());
   for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const nn::probe::Scope scope("blocks", i);
     stream = blocks[i].run(stream, {.cache = cache == nullptr ? nullptr : &(*cache)[i],
                                     .record = records == nullptr ? nullptr : &(*records)[i]});
+    // A stream's last sum is made only where somebody looks.
+    if (nn::probe::is_recording()) stream = nn::probe::note("output", stream.value());
   }
-  return norm ? stream.through(*norm).normed : stream.value();
+  return nn::probe::note("features", norm ? stream.through(*norm).normed : stream.value());
 }
 
 Tensor Gpt::logits(const Tensor& features) {

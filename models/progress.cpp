@@ -13,12 +13,13 @@ double to_seconds(std::chrono::steady_clock::duration time) {
 
 }  // namespace
 
-Progress::Progress(std::FILE* out, bool terminal, std::int64_t done, std::int64_t total, double limit)
-    : out_(out), terminal_(terminal), done_(done), total_(total), limit_(limit) {}
+Progress::Progress(std::FILE* out, bool terminal, std::int64_t done, std::int64_t total, double limit,
+                   std::string items)
+    : out_(out), terminal_(terminal), done_(done), total_(total), limit_(limit), items_(std::move(items)) {}
 
-void Progress::step(std::int64_t step, double loss, std::int64_t tokens) {
+void Progress::step(std::int64_t step, double loss, std::int64_t items) {
   ++window_steps_;
-  window_tokens_ += tokens;
+  window_items_ += items;
   window_loss_ += loss;
   const double since = to_seconds(Clock::now() - window_start_);
   if (since >= (terminal_ ? 0.1 : 5.0) || step == total_ || step == done_ + 1) show(step);
@@ -30,15 +31,15 @@ void Progress::show(std::int64_t step) {
   double left = passed / static_cast<double>(step - done_) * static_cast<double>(total_ - step);
   if (limit_ > 0) left = std::min(left, std::max(0.0, limit_ - passed));
   std::array<char, 160> text{};
-  std::snprintf(text.data(), text.size(), "step %*lld/%lld  loss %.4f  %.0f tokens/s  %s left",
+  std::snprintf(text.data(), text.size(), "step %*lld/%lld  loss %.4f  %.0f %s/s  %s left",
                 static_cast<int>(std::to_string(total_).size()), static_cast<long long>(step),
                 static_cast<long long>(total_), window_loss_ / static_cast<double>(window_steps_),
-                static_cast<double>(window_tokens_) / window, duration(left).c_str());
+                static_cast<double>(window_items_) / window, items_.c_str(), duration(left).c_str());
   std::fprintf(out_, terminal_ ? "\r%s\x1b[K" : "%s\n", text.data());
   std::fflush(out_);
   line_open_ = terminal_;
   window_start_ = Clock::now();
-  window_steps_ = window_tokens_ = 0;
+  window_steps_ = window_items_ = 0;
   window_loss_ = 0;
 }
 

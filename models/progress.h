@@ -10,17 +10,19 @@ namespace norma::models {
 
 class Progress {
  public:
-  /// `total` steps, of which `done` were made before; `limit` seconds, 0 for none.
-  Progress(std::FILE* out, bool terminal, std::int64_t done, std::int64_t total, double limit);
+  /// `total` steps, of which `done` were made before; `limit` seconds, 0 for none; `items` are what a step
+  /// counts.
+  Progress(std::FILE* out, bool terminal, std::int64_t done, std::int64_t total, double limit,
+           std::string items = "tokens");
 
-  /// After each step. Shows the mean loss since the last line, tokens/s and the time left: on a terminal ten
+  /// After each step. Shows the mean loss since the last line, items/s and the time left: on a terminal ten
   /// times a second, elsewhere every five seconds.
-  void step(std::int64_t step, double loss, std::int64_t tokens);
+  void step(std::int64_t step, double loss, std::int64_t items);
   /// A line that stays.
   void say(const std::string& text);
-  /// Since the start; time spent paused does not count for tokens/s.
+  /// Since the start; time spent paused does not count for items/s.
   double seconds() const;
-  /// Takes evaluations and saving out of tokens/s.
+  /// Takes evaluations and saving out of items/s.
   void pause() { paused_ = Clock::now(); }
   void go_on() { window_start_ += Clock::now() - paused_; }
 
@@ -32,8 +34,9 @@ class Progress {
   bool terminal_;
   std::int64_t done_, total_;
   double limit_;
+  std::string items_;
   Clock::time_point start_ = Clock::now(), window_start_ = start_, paused_ = start_;
-  std::int64_t window_steps_ = 0, window_tokens_ = 0;
+  std::int64_t window_steps_ = 0, window_items_ = 0;
   double window_loss_ = 0;
   bool line_open_ = false;
 };

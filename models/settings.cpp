@@ -3,34 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/number.h"
-
 namespace norma::models {
 namespace {
-
-std::string write(const std::string& value) { return value; }
-std::string write(bool value) { return value ? "1" : "0"; }
-std::string write(double value) { return to_text(value); }
-std::string write(std::int64_t value) { return to_text(value); }
-std::string write(std::uint64_t value) { return to_text(value); }
-
-template <class T>
-bool read(const std::string& text, T& value) {
-  return parse_number(text, value);
-}
-bool read(const std::string& text, std::string& value) {
-  value = text;
-  return true;
-}
-bool read(const std::string& text, bool& value) {
-  value = text == "1";
-  return text == "0" || text == "1";
-}
-
-template <class T>
-void check_range(const char* flag, T value, bool holds, const char* range) {
-  NORMA_CHECK(holds, flag, " must be ", range, ", got ", value);
-}
 
 void check_numbers(const Settings& s) {
   check_range("--digits", s.digits, s.digits >= 1 && s.digits <= 9, "1 to 9");
@@ -52,22 +26,17 @@ void check_numbers(const Settings& s) {
   check_range("--dropout", s.dropout, s.dropout >= 0 && s.dropout < 1, "at least 0 and below 1");
   check_range("--batch", s.batch, s.batch >= 1, "at least 1");
   check_range("--accumulate", s.accumulate, s.accumulate >= 1, "at least 1");
-  check_range("--steps", s.steps, s.steps >= 1, "at least 1");
   check_range("--weight-decay", s.weight_decay, std::isfinite(s.weight_decay) && s.weight_decay >= 0,
               "at least 0");
   check_range("--clip", s.clip, s.clip >= 0, "at least 0");
   check_range("--threads", s.threads, s.threads >= 0 && s.threads <= 1024, "0 to 1024");
-  check_range("--eval-every", s.eval_every, s.eval_every >= 0, "at least 0");
-  check_range("--seconds", s.seconds, s.seconds >= 0, "at least 0");
-  check_range("--stop-at", s.stop_at, s.stop_at >= 0, "at least 0");
 }
 
 }  // namespace
 
 void check(const Settings& settings) {
   check_numbers(settings);
-  NORMA_CHECK(!settings.log.empty(), "--log needs a file name");
-  NORMA_CHECK(!settings.checkpoint.empty(), "--checkpoint needs a file name");
+  check(loop_settings(settings));
   static_cast<void>(make_schedule(settings));
   static_cast<void>(parse_device(settings.device));
   // Names and combinations are the model's to judge: a smallest one tells.
@@ -121,22 +90,17 @@ Device parse_device(const std::string& name) {
   throw Error("--device must be cpu or reference, got " + name);
 }
 
-nn::Metadata to_metadata(const Settings& settings) {
-  nn::Metadata metadata;
-  visit_settings(settings, [&](const char* name, const auto& value, OnResume, const char*) {
-    metadata.emplace_back(name, write(value));
-  });
-  return metadata;
+LoopSettings loop_settings(const Settings& s) {
+  return {.steps = s.steps,
+          .stop_at = s.stop_at,
+          .eval_every = s.eval_every,
+          .probe = s.probe,
+          .seconds = s.seconds,
+          .log = s.log,
+          .checkpoint = s.checkpoint};
 }
 
-Settings settings_from(const nn::Metadata& metadata) {
-  Settings settings;
-  visit_settings(settings, [&](const char* name, auto& value, OnResume, const char*) {
-    const std::string* text = nn::find(metadata, name);
-    NORMA_CHECK(text == nullptr || read(*text, value), "--", name, " cannot be \"",
-                text == nullptr ? std::string() : *text, "\"");
-  });
-  return settings;
-}
+nn::Metadata to_metadata(const Settings& settings) { return write_settings(settings); }
+Settings settings_from(const nn::Metadata& metadata) { return read_settings<Settings>(metadata); }
 
 }  // namespace norma::models

@@ -7,8 +7,9 @@
 
 #include "core/device.h"
 #include "models/gpt.h"
+#include "models/run_loop.h"
+#include "models/setting_texts.h"
 #include "nn/optim/schedule.h"
-#include "nn/safetensors.h"
 
 namespace norma::models {
 
@@ -36,19 +37,16 @@ struct Settings {
 
   std::int64_t threads = 0;  // 0: as many as there are cores
   std::string device = "cpu";
-  std::int64_t eval_every = 250;
+  std::int64_t eval_every = 250, probe = 0;
   std::string log = "build/train/log.csv";
   std::string checkpoint = "build/train/gpt.safetensors";
   double seconds = 0;        // 0: no limit
   std::int64_t stop_at = 0;  // 0: at the end
 };
 
-/// May a resumed run have another value than the run that it goes on with?
-enum class OnResume : std::uint8_t { keep, change };
-
 /// Calls visit(name, value, on_resume, help) for each setting, in the order of --help. Names are the flags
 /// without dashes.
-template <class S, class Visit>
+template <SettingsLike<Settings> S, class Visit>
 void visit_settings(S& s, Visit&& visit) {
   using enum OnResume;
   visit("data", s.data, keep, "file to train on, read byte by byte; without it: addition of integers");
@@ -90,6 +88,8 @@ void visit_settings(S& s, Visit&& visit) {
   visit("threads", s.threads, change, "0: all cores");
   visit("device", s.device, change, "cpu, or reference (plain loops, slow)");
   visit("eval-every", s.eval_every, change, "steps between evaluations and checkpoints; 0: at the end only");
+  visit("probe", s.probe, change,
+        "steps between records of every layer's statistics, in the log's name + .probe.csv; 0: none");
   visit("log", s.log, change, "CSV file, one record a step");
   visit("checkpoint", s.checkpoint, change, "file for the model and the state of the run");
   visit("seconds", s.seconds, change, "stop after this time, as if interrupted; 0: no limit");
@@ -104,6 +104,7 @@ void check(const Settings& settings);
 nn::Placement make_placement(const Settings& settings, std::int64_t context);
 GptOptions gpt_options(const Settings& settings, std::int64_t vocabulary, std::int64_t context);
 nn::Schedule make_schedule(const Settings& settings);
+LoopSettings loop_settings(const Settings& settings);
 Device parse_device(const std::string& name);
 
 /// For a checkpoint's texts and back. Unknown names are skipped, absent ones keep the default; a text that is

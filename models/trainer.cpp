@@ -2,10 +2,12 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "autograd/ops.h"
 #include "nn/checkpoint.h"
 #include "nn/optim/clip.h"
+#include "nn/probe.h"
 
 namespace norma::models {
 namespace {
@@ -27,14 +29,16 @@ StepReport Trainer::update() {
   StepReport report{.lr = schedule_(step_)};
   model_.train();
   optimizer_.zero_grad();
+  std::optional<nn::probe::Pause> later_pieces;
   for (std::int64_t piece = 0; piece < settings_.accumulate; ++piece) {
+    if (piece == 1) later_pieces.emplace();  // the probe looks at the first piece
     const Batch batch = task_.next_batch(settings_.batch, data_);
     const Tensor tokens = Tensor(batch.tokens).to(model_.device());
     const Tensor targets = Tensor(batch.targets).to(model_.device());
     const Tensor loss = cross_entropy(model_(tokens), targets) / static_cast<double>(settings_.accumulate);
     loss.backward();
     report.loss += loss.item();
-    report.tokens += tokens.numel();
+    report.items += tokens.numel();
   }
   const double limit = settings_.clip > 0 ? settings_.clip : std::numeric_limits<double>::infinity();
   report.gradient_norm = nn::clip_grad_norm_(model_.parameters(), limit);

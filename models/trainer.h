@@ -1,17 +1,11 @@
 // One update of a language model: batches in, gradients, clipping, schedule, optimizer.
 #pragma once
 
+#include "models/run_loop.h"
 #include "models/task.h"
 #include "nn/optim/optimizer.h"
 
 namespace norma::models {
-
-struct StepReport {
-  double loss = 0;           // mean over the step's batches, before the update, in nats
-  double gradient_norm = 0;  // before clipping
-  double lr = 0;
-  std::int64_t tokens = 0;
-};
 
 /// Owns what a run changes besides the model: the optimizer and the place in the data. A checkpoint of it
 /// continues bit by bit. Dropout and starting values draw from the thread's default generator.

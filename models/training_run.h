@@ -1,21 +1,12 @@
 // A whole training run of a GPT: progress, log, evaluations, checkpoints, samples at the end.
 #pragma once
 
-#include <cstdio>
-#include <functional>
 #include <optional>
 
+#include "models/run_loop.h"
 #include "models/task.h"
 
 namespace norma::models {
-
-struct RunOptions {
-  std::string resume;                                 // checkpoint to go on with; empty: start anew
-  std::FILE* out = stdout;                            // for people
-  bool terminal = false;                              // may lines be rewritten?
-  std::function<void()> on_start = [] {};             // called once all is checked, before the first step
-  std::function<bool()> stop = [] { return false; };  // asked after each step
-};
 
 struct RunResult {
   std::int64_t step = 0;                 // updates made in all

@@ -65,13 +65,27 @@ class Recorder {
 /// The recorder of this thread that is at work, or null.
 inline constinit thread_local Recorder* current_recorder = nullptr;
 
+inline bool is_recording() { return current_recorder != nullptr; }
+
+/// Stops the recording of this thread until the end of the scope.
+class Pause {
+ public:
+  Pause() : paused_(current_recorder) { current_recorder = nullptr; }
+  ~Pause() { current_recorder = paused_; }
+  Pause(const Pause&) = delete;
+  Pause& operator=(const Pause&) = delete;
+
+ private:
+  Recorder* paused_;
+};
+
 /// Records x for the current recorder; what note() calls.
 Tensor record(std::string_view name, const Tensor& x, const NoteOptions& options);
 
 /// Returns x. Under a recorder, takes its statistics and watches for its gradient. Throws then for an x that
 /// is undefined, not of a floating dtype, or lacks the axis of units.
 inline Tensor note(std::string_view name, const Tensor& x, const NoteOptions& options = {}) {
-  return current_recorder == nullptr ? x : record(name, x, options);
+  return is_recording() ? record(name, x, options) : x;
 }
 
 /// Puts "name." or "name.index." before the names of all notes until its end.

@@ -4,7 +4,6 @@
 
 #include <fstream>
 #include <limits>
-#include <sstream>
 
 #include "core/allocator.h"
 #include "core/file.h"
@@ -14,6 +13,7 @@
 #include "models/training_run.h"
 #include "nn/checkpoint.h"
 #include "tests/messages.h"
+#include "tests/models/run_files.h"
 #include "tests/models/small_gpt.h"
 
 using namespace norma;
@@ -22,48 +22,9 @@ using namespace norma::tests;
 
 namespace {
 
-// What a run prints.
-struct Output {
-  std::FILE* file = std::tmpfile();
-  ~Output() { std::fclose(file); }
-  std::string text() const {
-    std::string all;
-    std::rewind(file);
-    for (int c = 0; (c = std::fgetc(file)) != EOF;) all.push_back(static_cast<char>(c));
-    return all;
-  }
-};
-
 RunResult run(const Settings& settings, const std::string& resume = "") {
   const Output out;
   return run_training(settings, {.resume = resume, .out = out.file});
-}
-
-// One column of a log; the header must name it.
-std::vector<std::string> column(const std::string& path, const std::string& name) {
-  std::istringstream lines(read_file(path));
-  std::vector<std::string> values;
-  std::size_t place = 0;
-  for (std::string line; std::getline(lines, line);) {
-    std::vector<std::string> fields;
-    std::istringstream stream(line + ",");
-    for (std::string field; std::getline(stream, field, ',');) fields.push_back(field);
-    if (values.empty()) {
-      place = static_cast<std::size_t>(std::find(fields.begin(), fields.end(), name) - fields.begin());
-      REQUIRE(place < fields.size());
-    }
-    values.push_back(fields.at(place));
-  }
-  values.erase(values.begin());
-  return values;
-}
-
-std::vector<std::vector<float>> saved_values(const std::string& checkpoint) {
-  std::vector<std::vector<float>> values;
-  for (const auto& [name, tensor] : nn::load_safetensors(checkpoint).tensors) {
-    values.push_back(tensor.to_vector<float>());
-  }
-  return values;
 }
 
 }  // namespace
@@ -115,6 +76,36 @@ TEST_CASE("the log has a record a step, evaluations where they were asked for") 
   CHECK(column(settings.log, "lr")[0] == "0.001");  // half of 2e-3 in the first of two warm-up steps
 }
 
+TEST_CASE("the probe writes a record a layer at the first step and every N, also in a resumed run") {
+  TemporaryFolder folder;
+  Settings settings = quick_settings(folder);
+  settings.layers = 2;
+  settings.probe = 4;
+  settings.accumulate = 2;  // of which the first is looked at
+  settings.stop_at = 5;
+  run(settings);
+  settings.stop_at = 0;
+  run(settings, settings.checkpoint);
+  const std::string path = folder.path("log.probe.csv");
+  const auto steps = column(path, "step"), layers = column(path, "layer"),
+             norms = column(path, "gradient_norm");
+  REQUIRE(steps.size() == 12);
+  const std::vector<std::string> names{"embedding", "blocks.0.output", "blocks.1.output", "features"};
+  for (std::size_t i = 0; i < 12; ++i) {
+    CHECK(steps[i] == std::vector<std::string>{"1", "4", "8"}[i / 4]);
+    CHECK(layers[i] == names[i % 4]);
+    CHECK(std::stod(norms[i]) > 0);
+    CHECK(std::stod(column(path, "std")[i]) > 0);
+  }
+  Settings silent = settings;
+  silent.probe = 0;
+  silent.log = folder.path("silent.csv");
+  run(silent);
+  CHECK_FALSE(std::filesystem::exists(folder.path("silent.probe.csv")));
+  CHECK(column(silent.log, "loss") == column(settings.log, "loss"));  // probing changes nothing
+  CHECK(probe_log_of("runs/a.txt") == "runs/a.txt.probe.csv");
+}
+
 TEST_CASE("R138 a log cut in a record is read up to the last whole one and goes on") {
   TemporaryFolder folder;
   const std::string path = folder.path("sub/log.csv");
@@ -157,7 +148,7 @@ TEST_CASE("R132 two passes accumulated are one of twice the size") {
     Gpt model(gpt_options(settings, task->vocabulary_size(), task->context()));
     Trainer trainer(model, *task, settings);
     const StepReport report = trainer.update();
-    CHECK(report.tokens == batch * accumulate * 6);
+    CHECK(report.items == batch * accumulate * 6);
     return std::pair(report.loss, report.gradient_norm);
   };
   const auto [whole_loss, whole_norm] = trained(8, 1);
@@ -194,6 +185,7 @@ TEST_CASE("R137 settings that make no sense are named, and nothing is written") 
   CHECK(has(refused([](Settings& s) { s.dropout = 1; }), "--dropout"));
   CHECK(has(refused([](Settings& s) { s.dropout = NAN; }), "--dropout"));
   CHECK(has(refused([](Settings& s) { s.steps = 0; }), "--steps"));
+  CHECK(has(refused([](Settings& s) { s.probe = -1; }), "--probe"));
   CHECK(has(refused([](Settings& s) { s.digits = 10; }), "--digits must be 1 to 9, got 10"));
   CHECK(has(refused([](Settings& s) { s.context = 3; }), "--context must be at least 6"));
   CHECK(has(refused([](Settings& s) { s.norm = "bath"; }), "bath"));
