@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "nn/causality.h"
 #include "tests/messages.h"
 #include "tests/models/small_gpt.h"
 
@@ -50,6 +51,18 @@ TEST_CASE("GPT: a new model knows nothing, for every norm, activation and kind o
         CHECK(std::abs(loss - std::log(11.0)) < 0.05);
       }
     }
+  }
+}
+
+TEST_CASE("GPT: no placement lets a later token through") {
+  for (const nn::Placement& placement : nn::placements()) {
+    CAPTURE(placement.name);
+    GptOptions options = small_options();
+    options.placement = placement;
+    Gpt model = trained_gpt(options);
+    model.eval();
+    const nn::CausalityReport report = nn::is_causal(model, some_tokens(2, 6, 11), {.vocabulary = 11});
+    CHECK_MESSAGE(report.causal, report.how);
   }
 }
 
@@ -119,10 +132,10 @@ TEST_CASE("GPT: in every placement, a later token does not reach earlier logits,
     const Tensor after = model(tensor(values, {1, 8}));
     CHECK(before.narrow(1, 0, 5).to_vector<float>() == after.narrow(1, 0, 5).to_vector<float>());
     cross_entropy(before, some_tokens(1, 8, 11, 6)).backward();
-    for (const auto& [name, parameter] : model.named_parameters()) {
-      CAPTURE(name);
-      REQUIRE(parameter.grad().defined());
-      CHECK(parameter.grad().abs().max().item() > 0);
+    for (const nn::NamedTensor& named : model.named_parameters()) {
+      CAPTURE(named.first);
+      REQUIRE(named.second.grad().defined());
+      CHECK(named.second.grad().abs().max().item() > 0);
     }
     CHECK(model.norm.has_value() == placement.final_norm);
   }

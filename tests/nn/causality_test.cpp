@@ -8,6 +8,7 @@
 #include "nn/block.h"
 #include "nn/dropout.h"
 #include "nn/embedding.h"
+#include "nn/norm/batch_norm.h"
 #include "nn/norm/norm.h"
 #include "tests/messages.h"
 #include "tests/nn/layer_table.h"
@@ -23,6 +24,12 @@ Tensor over_all_positions(const Tensor& x) {
   return (x - x.mean({0, 1}, keepdim)) / (x.var({0, 1}, false, keepdim) + 1e-5).sqrt();
 }
 
+struct BatchNormOverTime : Module {
+  BatchNorm1d norm{8};
+  Tensor operator()(const Tensor& x) { return norm(x.transpose(1, 2)).transpose(1, 2); }
+  NORMA_PARTS(norm)
+};
+
 MultiheadAttentionOptions attention(bool causal) {
   return {.embed_dim = 8, .num_heads = 2, .causal = causal, .rotary = true};
 }
@@ -33,14 +40,43 @@ TEST_SUITE_BEGIN("causality");
 
 TEST_CASE("norms of one position each are causal") {
   const Tensor x = normal({2, 5, 8});
-  for (const char* name : {"layer", "rms", "none"}) {
-    AnyLayer norm = make_norm(name, 8);
+  for (const NormInfo& info : norm_methods()) {
+    CAPTURE(info.name);
+    AnyLayer norm = make_norm(info.name, 8);
     norm.to(f64);
     const CausalityReport report = is_causal(norm, x);
     CAPTURE(report.how);
-    CHECK(report);
-    CHECK(report.position == -1);
+    CHECK(report.causal == info.per_token);
+    if (info.per_token) CHECK(report.position == -1);
   }
+}
+
+TEST_CASE("every placement with norms of one position each is causal, by value and by gradient") {
+  for (const Placement& placement : placements()) {
+    CAPTURE(placement.name);
+    for (const std::int64_t layer : {0, 3}) {  // where they differ: the first and the last
+      TransformerBlock block({.attention = attention(true), .norm = "rms"}, placement.layer(layer, 4));
+      block.to(f64);
+      randomize(block, 7);
+      const CausalityReport report = is_causal(block, normal({2, 5, 8}));
+      CHECK_MESSAGE(report.causal, report.how);
+    }
+  }
+}
+
+TEST_CASE("batch norm over a sequence is causal in eval mode alone, and is left as it was") {
+  BatchNormOverTime norm;
+  norm.to(f64);
+  const Tensor x = normal({2, 5, 8});
+  norm.train();
+  const CausalityReport report = is_causal(norm, x);
+  CHECK((!report.causal && report.position == 0));
+  CHECK(norm.is_training());
+  CHECK(norm.norm.num_batches_tracked.item() == 0);
+  CHECK(norm.norm.running_mean.abs().max().item() == 0);
+  norm(x);
+  norm.eval();
+  CHECK(is_causal(norm, x));
 }
 
 TEST_CASE("statistics over positions are not") {
