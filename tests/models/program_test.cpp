@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "core/file.h"
+#include "models/mnist_settings.h"
 #include "models/settings.h"
 #include "nn/norm/norm.h"
+#include "tests/models/small_digits.h"
 #include "tests/temporary.h"
 
 using namespace norma;
@@ -33,6 +36,7 @@ Ran run(const std::string& command) {
 }
 
 const std::string train = NORMA_BINARY_DIR "/train_gpt ";
+const std::string train_mnist = NORMA_BINARY_DIR "/train_mnist ";
 const std::string generate = NORMA_BINARY_DIR "/generate ";
 
 bool has(const Ran& ran, const std::string& part) { return ran.output.find(part) != std::string::npos; }
@@ -40,6 +44,44 @@ bool has(const Ran& ran, const std::string& part) { return ran.output.find(part)
 std::string small_run(const TemporaryFolder& folder) {
   return " --digits 1 --layers 1 --heads 2 --width 16 --batch 8 --steps 12 --warmup 2 --log " +
          folder.path("log.csv") + " --checkpoint " + folder.path("gpt.safetensors") + " ";
+}
+
+std::string small_mnist_run(const TemporaryFolder& folder) {
+  write_digits(folder);
+  return " --data " + folder.path("") +
+         " --train 50 --layers 2 --width 8 --batch 6 --steps 10 --eval-every 5 --log " +
+         folder.path("log.csv") + " --checkpoint " + folder.path("mnist.safetensors") + " ";
+}
+
+// Wrong arguments end with code 2, one line that names the program and the mistake, and no new file.
+struct Wrong {
+  std::string arguments, message;
+};
+void check_refused(const std::string& program, const std::string& good, const std::vector<Wrong>& wrongs,
+                   const TemporaryFolder& folder) {
+  const auto files = folder.count();
+  for (const Wrong& wrong : wrongs) {
+    const Ran ran = run(NORMA_BINARY_DIR "/" + program + " " + good + wrong.arguments);
+    CAPTURE(wrong.arguments);
+    CAPTURE(ran.output);
+    CHECK(ran.code == 2);
+    CHECK(has(ran, wrong.message));
+    CHECK(ran.output.starts_with(program + ": "));
+    CHECK(std::count(ran.output.begin(), ran.output.end(), '\n') == 1);
+  }
+  CHECK(folder.count() == files);
+}
+
+template <class S>
+void check_help(const std::string& program) {
+  const Ran help = run(NORMA_BINARY_DIR "/" + program + " --help");
+  CHECK(help.code == 0);
+  const S defaults;
+  visit_settings(defaults, [&](const char* name, const auto&, models::OnResume, const char* text) {
+    CHECK_MESSAGE(has(help, std::string("--") + name), name);
+    CHECK_MESSAGE(has(help, std::string(text).substr(0, 12)), name);
+  });
+  CHECK(has(help, "--resume"));
 }
 
 }  // namespace
@@ -94,41 +136,88 @@ TEST_CASE("train_gpt lists placements and norms, and resumes and generates with 
   CHECK(has(other, "--placement pre: the run in " + checkpoint + " has hybrid*"));
 }
 
+TEST_CASE("train_mnist trains, stops, resumes and leaves its logs") {
+  TemporaryFolder folder;
+  const std::string checkpoint = folder.path("mnist.safetensors");
+  const Ran first = run(train_mnist + small_mnist_run(folder) + "--stop-at 4 --probe 2");
+  CAPTURE(first.output);
+  CHECK(first.code == 0);
+  CHECK(has(first, "stopped after step 4 of 10; go on with --resume " + checkpoint));
+  CHECK(run(train_mnist + "--resume " + checkpoint + " --seed 5").code == 2);
+  const Ran second = run(train_mnist + "--resume " + checkpoint);
+  CAPTURE(second.output);
+  CHECK(second.code == 0);
+  for (const std::string& part :
+       {std::string("50 images to learn from, 10 to test"), std::string("resumed after step 4"),
+        std::string("of the test images right"), "checkpoint: " + checkpoint,
+        "log: " + folder.path("log.csv"), "probe: " + folder.path("log.probe.csv")}) {
+    CHECK_MESSAGE(has(second, part), part);
+  }
+  CHECK(read_file(folder.path("log.csv"))
+            .starts_with(
+                "step,loss,test_loss,test_accuracy,q15,q50,q85,lr,gradient_norm,images_per_s,seconds\n1,"));
+  CHECK(read_file(folder.path("log.probe.csv")).find("\n10,logits,") != std::string::npos);
+  CHECK(run(train + "--resume " + checkpoint).code == 2);  // of another program
+  const Ran conv =
+      run(train_mnist + small_mnist_run(folder) + "--model conv --norm batch --binary --channels 2");
+  CHECK_MESSAGE(conv.code == 0, conv.output);
+  CHECK(has(conv, "model: conv, norm batch"));
+}
+
 TEST_CASE("R139 output that is no terminal has plain lines without control characters") {
   TemporaryFolder folder;
   const Ran ran = run(train + small_run(folder));
   CHECK(ran.code == 0);
-  for (const char c : ran.output) CHECK((c == '\n' || (c >= ' ' && c <= '~')));
+  const Ran mnist = run(train_mnist + small_mnist_run(folder));
+  CHECK(mnist.code == 0);
+  for (const char c : ran.output + mnist.output) CHECK((c == '\n' || (c >= ' ' && c <= '~')));
 }
 
 TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") {
   TemporaryFolder folder;
-  struct Case {
-    std::string arguments, message;
-  };
-  for (const Case& wrong :
-       {Case{"--nonsense 3", "--nonsense"}, Case{"--width wide", "--width cannot be \"wide\""},
-        Case{"--seed -1", "--seed"}, Case{"--width 10 --heads 3", "--heads must be"},
-        Case{"--dropout 1.5", "--dropout must be"}, Case{"--lr 1 --min-lr 2", "min_lr"},
-        Case{"--steps", "--steps"}, Case{"--placement around", "--placement: unknown name \"around\""},
-        Case{"--norm big", "unknown norm \"big\"; known are layer"},
-        Case{"--init big", "unknown name \"big\""}, Case{"--norm batch", "so that in a causal block a position sees later ones; set allow_acausal"},
-        Case{"--mix-alpha 2", "--mix-alpha must be 0 to 1"},
-        Case{"--cap -1", "--cap must be at least 0"},
-        Case{"--first-block both", "--first-block must be note or paper"},
-        Case{"--temperature hot", "--temperature must be one or log2"},
-        Case{"--data /nowhere/text", "/nowhere/text"}, Case{"--resume /nowhere/gpt", "/nowhere/gpt"},
-        Case{"--device cuda", "no CUDA backend"}, Case{"--steps 99999999999999999999", "--steps"},
-        Case{"--checkpoint /proc/nowhere/gpt", "/proc/nowhere/gpt"}}) {
-    const Ran ran = run(train + small_run(folder) + wrong.arguments);
-    CAPTURE(wrong.arguments);
-    CAPTURE(ran.output);
-    CHECK(ran.code == 2);
-    CHECK(has(ran, wrong.message));
-    CHECK(ran.output.starts_with("train_gpt: "));
-    CHECK(std::count(ran.output.begin(), ran.output.end(), '\n') == 1);
-  }
-  CHECK(folder.count() == 0);
+  check_refused("train_gpt", small_run(folder),
+                {{"--nonsense 3", "--nonsense"},
+                 {"--width wide", "--width cannot be \"wide\""},
+                 {"--seed -1", "--seed"},
+                 {"--width 10 --heads 3", "--heads must be"},
+                 {"--dropout 1.5", "--dropout must be"},
+                 {"--lr 1 --min-lr 2", "min_lr"},
+                 {"--steps", "--steps"},
+                 {"--placement around", "--placement: unknown name \"around\""},
+                 {"--norm big", "unknown norm \"big\"; known are layer"},
+                 {"--init big", "unknown name \"big\""},
+                 {"--norm batch", "so that in a causal block a position sees later ones; set allow_acausal"},
+                 {"--mix-alpha 2", "--mix-alpha must be 0 to 1"},
+                 {"--cap -1", "--cap must be at least 0"},
+                 {"--first-block both", "--first-block must be note or paper"},
+                 {"--temperature hot", "--temperature must be one or log2"},
+                 {"--probe -1", "--probe must be at least 0, got -1"},
+                 {"--data /nowhere/text", "/nowhere/text"},
+                 {"--resume /nowhere/gpt", "/nowhere/gpt"},
+                 {"--device cuda", "no CUDA backend"},
+                 {"--steps 99999999999999999999", "--steps"},
+                 {"--checkpoint /proc/nowhere/gpt", "/proc/nowhere/gpt"}},
+                folder);
+  TemporaryFolder digits;
+  check_refused("train_mnist", small_mnist_run(digits),
+                {{"--nonsense 3", "--nonsense"},
+                 {"--norm nrom", "unknown norm \"nrom\""},
+                 {"--norm instance", "would see one value at a time"},
+                 {"--norm batch --batch 1", "--batch 1: batch statistics"},
+                 {"--norm group --groups 3", "GroupNorm"},
+                 {"--model tree", "--model must be mlp or conv, got tree"},
+                 {"--lr -1", "--lr must be at least 0, got -1"},
+                 {"--lr nan", "--lr"},
+                 {"--batch 0", "--batch must be at least 1"},
+                 {"--unit 8", "--unit 8: the last hidden layer has 8 units"},
+                 {"--train 60", "of 60 images, 60 cannot be trained on"},
+                 {"--data /nowhere/mnist", "/nowhere/mnist: has neither"},
+                 {"--data ''", "--data needs a folder"},
+                 {"--activation sine", "sine"},
+                 {"--resume /nowhere/mnist", "/nowhere/mnist"},
+                 {"--resume " + digits.path("t10k-images-idx3-ubyte"), "t10k-images-idx3-ubyte"},
+                 {"--log /proc/nowhere/log.csv", "/proc/nowhere/log.csv"}},
+                digits);
   CHECK(run(generate + "--checkpoint /nowhere/gpt").code == 2);
   CHECK(run(generate + "--top-p wide").code == 2);
   CHECK(run(generate + "--threads -1").code == 2);
@@ -155,15 +244,20 @@ TEST_CASE("an interrupt saves and says how to go on") {
   CHECK(run(train + "--resume " + folder.path("gpt.safetensors") + " --stop-at 1").code == 0);
 }
 
+TEST_CASE("invariances prints the papers' table and finds it right") {
+  const Ran ran = run(NORMA_BINARY_DIR "/invariances");
+  CAPTURE(ran.output);
+  CHECK(ran.code == 0);
+  for (const char* method : {"BatchNorm", "WeightNorm", "LayerNorm", "RMSNorm", "pRMSNorm"})
+    CHECK(has(ran, method));
+  CHECK(run(NORMA_BINARY_DIR "/invariances --seed 99").code == 0);
+  CHECK(run(NORMA_BINARY_DIR "/invariances --seed x").code == 2);
+  CHECK(run(NORMA_BINARY_DIR "/invariances --help").code == 0);
+}
+
 TEST_CASE("--help names every flag and its default") {
-  const Ran help = run(train + "--help");
-  CHECK(help.code == 0);
-  const models::Settings defaults;
-  models::visit_settings(defaults, [&](const char* name, const auto&, models::OnResume, const char* text) {
-    CHECK_MESSAGE(has(help, std::string("--") + name), name);
-    CHECK_MESSAGE(has(help, std::string(text).substr(0, 12)), name);
-  });
-  CHECK(has(help, "--resume"));
+  check_help<models::Settings>("train_gpt");
+  check_help<models::MnistSettings>("train_mnist");
   const Ran generate_help = run(generate + "--help");
   for (const char* flag :
        {"--prompt", "--tokens", "--temperature", "--top-k", "--top-p", "--seed", "--no-cache"}) {
