@@ -2,6 +2,7 @@
 #include "autograd/ops.h"
 #include "nn/norm/batch_norm.h"
 #include "nn/norm/batch_renorm.h"
+#include "nn/norm/channels_last.h"
 #include "nn/norm/group_norm.h"
 #include "nn/norm/instance_norm.h"
 #include "tests/nn/layer_row.h"
@@ -152,6 +153,22 @@ void add_group_norms(std::vector<LayerRow>& rows) {
                                         {normal({2, 4, 2, 3})}, {}, 2));
 }
 
+void add_channels_last(std::vector<LayerRow>& rows) {
+  const Inputs x{normal({2, 3, 4})};
+  rows.push_back(row(
+      "ChannelsLast over rows",
+      [] { return ChannelsLast(GroupNorm(GroupNormOptions{.num_groups = 2, .num_channels = 4}), Rows::all); },
+      x, {"weight", "bias"}, 0, {{{normal({2, 6})}, "GroupNorm: axis 1 of x must have extent 4"}}));
+  rows.push_back(row("ChannelsLast by sequence",
+                     [] {
+                       return ChannelsLast(
+                           InstanceNorm(InstanceNormOptions{.num_features = 4, .affine = true}),
+                           Rows::by_sequence);
+                     },
+                     x, {"weight", "bias"}, 0,
+                     {{{normal({4})}, "ChannelsLast: x must be [.., length, channels], got [4]"}}));
+}
+
 }  // namespace
 
 std::vector<LayerRow> channel_layer_rows() {
@@ -161,6 +178,7 @@ std::vector<LayerRow> channel_layer_rows() {
   add_training_renorm(rows);
   add_instance_norms(rows);
   add_group_norms(rows);
+  add_channels_last(rows);
   return rows;
 }
 

@@ -53,12 +53,6 @@ AvgPool2dOptions avg2d_options(const CaseOptions& o) {
   return {two(o, "stride"), two(o, "padding"), o.flag("ceil_mode"), o.flag("include")};
 }
 
-template <class Layer>
-Tensors with_parameters(Layer layer, Tensors& in, const CaseOptions& o) {
-  take_parameters(layer, in, o);
-  return {layer(in[0])};
-}
-
 /// The weight stands after x and says the layer's extents.
 Tensors conv1d_layer(Tensors& in, const CaseOptions& o) {
   const Shape weight = in[1].shape();

@@ -207,6 +207,13 @@ def qk_norm(draw):
     return layer([q, k], {"temperature.weight": value}, function, **options)
 
 
+def group_rows(x, eps):
+    """Groups of neighbouring features: as many as divide the width, up to 32, of at least two features each."""
+    width = x.shape[-1]
+    groups = max(g for g in range(1, 33) if width % g == 0 and (g == 1 or 2 * g <= width))
+    return F.group_norm(x.reshape(-1, width), groups, eps=eps).reshape(x.shape)
+
+
 # What make_norm chooses from: the parameters of a method, and the method as a function of x, p and eps (None: its own).
 def method(parts, eps, function):
     return {"parts": parts, "eps": eps, "function": function}
@@ -221,6 +228,9 @@ METHODS = {
         ["weight"], 1e-8, lambda x, p, eps: affine(rms(x, -1, eps, True, math.ceil(x.shape[-1] / 16)), p)
     ),
     "l2": method([], 1e-12, lambda x, p, eps: unit(x, eps)),
+    "layer_scale": method(["weight"], 0, lambda x, p, eps: x * p["weight"]),
+    "rezero": method(["weight"], 0, lambda x, p, eps: x * p["weight"]),
+    "group": method(["weight", "bias"], 1e-5, lambda x, p, eps: affine(group_rows(x, eps), p)),
     "scale": method(["weight"], 1e-5, lambda x, p, eps: unit(x, eps) * p["weight"]),
     "dyt": method(["alpha", "weight", "bias"], None, lambda x, p, eps: affine(torch.tanh(p["alpha"] * x), p)),
     "none": method([], None, lambda x, p, eps: x * 1),
@@ -228,7 +238,7 @@ METHODS = {
 
 
 def norm_parameters(draw, prefix, name, width):
-    single = {"alpha"} | ({"weight"} if name == "scale" else set())
+    single = {"alpha"} | ({"weight"} if name in ("scale", "rezero") else set())
     return {prefix + part: draw.normal([1 if part in single else width]) for part in METHODS[name]["parts"]}
 
 

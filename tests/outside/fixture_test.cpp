@@ -88,6 +88,7 @@ constexpr Exception without_case[] = {
     {"grad", "every case with a gradient goes through the engine"},
     {"set_requires_grad", "every case with a gradient calls it"},
     {"AnyLayer", "make_norm, Sequential and PreNormBlock call layers through it"},
+    {"ChannelsLast", "moves axes for norms that have cases"},
 };
 
 }  // namespace
