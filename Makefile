@@ -144,7 +144,7 @@ LIBRARY_SOURCES := $(filter-out models/programs/% backends/cuda/%,$(call find_cp
 PROGRAM_SOURCES := $(wildcard models/programs/*.cpp)
 TEST_SOURCES := $(filter-out $(addprefix tests/,bench/% fuzz/% race/% user/% docs/%),$(call find_cpp,$(wildcard tests)))
 BENCH_SOURCES := $(wildcard tests/bench/*.cpp)
-DOC_PAGES := $(wildcard README.md docs/*.md)
+DOC_PAGES := $(wildcard README.md docs/*.md docs/*/*.md)
 PUBLIC_HEADERS := $(if $(floors),$(shell find $(filter-out backends,$(floors)) -name '*.h' ! -path 'models/programs/*'))
 
 object = $(patsubst %.cpp,$(BUILD)/obj/%.o,$(1))
@@ -271,7 +271,7 @@ $(BUILD)/docs/%.ran: $(BUILD)/docs/%.cpp $(LIBRARY)
 	$(Q)$(CXX) $(doc_flags) $< $(ALL_LIBS) -o $(BUILD)/docs/$*
 	@mkdir -p $(BUILD)/docs/run/$*
 	@(cd $(BUILD)/docs/run/$* && $(run_environment) timeout 120 $(CURDIR)/$(BUILD)/docs/$* > output.txt 2>&1) || \
-	  { cat $(BUILD)/docs/run/$*/output.txt; echo "docs: $* failed (its page is named in $<)"; exit 1; }
+	  { grep -v ': ran$$' $(BUILD)/docs/run/$*/output.txt; echo "docs: $* failed (its page is named in $<)"; exit 1; }
 	@touch $@
 $(BUILD)/docs/%.checked: $(BUILD)/docs/%.cpp $(LIBRARY)
 	$(call say,DOCS,$*)

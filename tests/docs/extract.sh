@@ -6,8 +6,10 @@
 # Fences:
 #   ```cpp        a complete program: built and run. Without `int main` it counts as `cpp decl`.
 #   ```cpp decl   declarations: compiled only.
-#   ```cpp body   statements of a main(): built and run. All such blocks of a page form one program with one
-#                 function per block, so each block stands alone; #include lines move to the top.
+#   ```cpp body   statements of a main(): built and run, one function per block, so each block stands alone and
+#                 starts from the same random state; #include lines move to the top.
+# Each program takes seconds to compile, so body blocks share them: those of one page, and in a folder inside
+# docs/ (docs/norms/) those of all its pages, form one program.
 # `decl` blocks without any #include, and all `body` blocks, see "nn/norma.h" and `using namespace norma`.
 # Compiler messages and failed runs name the page and line.
 set -eu
@@ -17,14 +19,28 @@ fresh=$folder/fresh
 rm -rf "$fresh"
 mkdir -p "$fresh"
 
+# The program that a page's body blocks belong to.
+group_of() {
+  case $1 in
+    docs/*/*) printf '%s_blocks' "$(dirname "$1")" ;;
+    *) printf '%s_blocks' "${1%.md}" ;;
+  esac | sed 's/[^A-Za-z0-9]/_/g'
+}
+
+groups=""
 for page in "$@"; do
-  awk -v page="$page" -v folder="$fresh" '
+  group=$(group_of "$page")
+  case " $groups " in
+    *" $group "*) ;;
+    *) groups="$groups $group" ;;
+  esac
+  awk -v page="$page" -v folder="$fresh" -v group="$fresh/$group" '
     function fail(message) { print page ":" NR ": " message > "/dev/stderr"; failed = 1; exit 1 }
     function finish(   path) {
       if (kind == "body") {
-        bodies = bodies "static void line_" start "() {\n#line " (start + 1) " \"" page "\"\n" text "}\n"
-        calls = calls "  line_" start "();\n"
-        includes = includes hoisted
+        printf "static void %s_%d() {\n#line %d \"%s\"\n%s}\n", name, start, start + 1, page, text >> (group ".bodies")
+        printf "  failed += run(\"%s:%d\", %s_%d);\n", page, start, name, start >> (group ".calls")
+        printf "%s", hoisted >> (group ".includes")
         return
       }
       if (kind == "program" && text !~ /int main[ (]/) kind = "decl"
@@ -52,12 +68,38 @@ for page in "$@"; do
     END {
       if (failed) exit 1
       if (inside) fail("the block that starts at line " start " is not closed")
-      if (calls != "") {
-        path = folder "/" name "_blocks.program"
-        printf "#include \"nn/norma.h\"\n%susing namespace norma;\n%s", includes, bodies > path
-        printf "int main() {\n%s}\n", calls > path
-      }
     }' "$page"
+done
+
+for group in $groups; do
+  parts=$fresh/$group
+  [ -f "$parts.calls" ] || continue
+  {
+    printf '#include <cstdio>\n#include <exception>\n\n#include "nn/norma.h"\n'
+    sort -u "$parts.includes"
+    printf 'using namespace norma;\n'
+    cat "$parts.bodies"
+    printf '#line 1 "%s"\n' "$group"
+    cat <<'END'
+static int run(const char* place, void (*block)()) {
+  std::fprintf(stderr, "%s: ", place);  // stays the last line when the block ends the program
+  try {
+    manual_seed(0);
+    block();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "FAILED: %s\n", error.what());
+    return 1;
+  }
+  std::fprintf(stderr, "ran\n");
+  return 0;
+}
+
+int main() {
+  int failed = 0;
+END
+    cat "$parts.calls"
+    printf '  return failed == 0 ? 0 : 1;\n}\n'
+  } > "$parts.program"
 done
 
 # Unchanged programs keep their time stamps; programs of blocks that are gone go too.
