@@ -43,6 +43,10 @@ class Picture:
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
         self.add(f'<polyline points="{path}" fill="none" stroke="{stroke}" stroke-width="{width:g}"{dashed}{end}/>')
 
+    def path(self, moves, stroke, width):
+        if moves:
+            self.add(f'<path d="{"".join(moves)}" fill="none" stroke="{stroke}" stroke-width="{width:g}"/>')
+
     def circle(self, x, y, r, fill="#ffffff", stroke=INK):
         self.reach(x + r, y + r)
         self.add(f'<circle cx="{x:g}" cy="{y:g}" r="{r:g}" fill="{fill}" stroke="{stroke}" stroke-width="1.4"/>')
@@ -75,20 +79,19 @@ class Picture:
 
 
 # ------------------------------------------------------------------------------------- methods: the axes
-def grid(p, x, y, columns, rows, cell, set_of, dark, shade=None):
-    """Cells with the border of their set thick; cells whose set is `dark` are filled dark."""
-    for r in range(rows):
-        for c in range(columns):
-            fill = DARK if set_of(c, r) == dark else LIGHT
-            if shade and set_of(c, r) == dark:
-                fill = shade(c, r)
-            p.rect(x + c * cell, y + r * cell, cell, cell, fill, LINE, 0.8)
-    for r in range(rows):
-        for c in range(columns):
-            if c + 1 < columns and set_of(c, r) != set_of(c + 1, r):
-                p.line([(x + (c + 1) * cell, y + r * cell), (x + (c + 1) * cell, y + (r + 1) * cell)], INK, 1.6)
-            if r + 1 < rows and set_of(c, r) != set_of(c, r + 1):
-                p.line([(x + c * cell, y + (r + 1) * cell), (x + (c + 1) * cell, y + (r + 1) * cell)], INK, 1.6)
+def grid(p, x, y, columns, rows, cell, set_of, dark):
+    """Cells with the border of their set thick; those whose set is `dark` are filled dark."""
+    p.rect(x, y, columns * cell, rows * cell, LIGHT, "none")
+    cells = [(c, r) for r in range(rows) for c in range(columns)]
+    for c, r in cells:
+        if set_of(c, r) == dark:
+            p.rect(x + c * cell, y + r * cell, cell, cell, DARK, "none")
+    p.path([f"M{x + c * cell:g},{y:g}v{rows * cell:g}" for c in range(1, columns)] +
+           [f"M{x:g},{y + r * cell:g}h{columns * cell:g}" for r in range(1, rows)], LINE, 0.8)
+    p.path([f"M{x + (c + 1) * cell:g},{y + r * cell:g}v{cell:g}" for c, r in cells
+            if c + 1 < columns and set_of(c, r) != set_of(c + 1, r)] +
+           [f"M{x + c * cell:g},{y + (r + 1) * cell:g}h{cell:g}" for c, r in cells
+            if r + 1 < rows and set_of(c, r) != set_of(c, r + 1)], INK, 1.6)
     p.rect(x, y, columns * cell, rows * cell, "none", INK, 1.6)
 
 
@@ -98,15 +101,14 @@ def strip(p, x, y, cells, cell, fill, label):
     p.text(x + cells * cell + 10, y + 11.5, label, 12, "start")
 
 
-def axes(name, title, set_of, shared, across="channels", strips=(), shade=None):
+def axes(name, title, set_of, shared, across="channels", strips=()):
     """Three samples side by side, each a table of positions (down) by channels or features (across)."""
     p, cell, columns, rows, left, top, gap = Picture(), 22, 6, 4, 44, 50, 30
     p.text(16, 22, title, 14, "start")
     for n in range(3):
         x = left + n * (columns * cell + gap)
         p.text(x + columns * cell / 2, top - 8, f"sample {n + 1}", 12, fill=FAINT)
-        grid(p, x, top, columns, rows, cell, lambda c, r, n=n: set_of(n, c, r), set_of(0, 1, 1),
-             (lambda c, r, n=n: shade(n, c, r)) if shade else None)
+        grid(p, x, top, columns, rows, cell, lambda c, r, n=n: set_of(n, c, r), set_of(0, 1, 1))
     p.text(left - 12, top + rows * cell / 2, "positions", 12, fill=FAINT, turn=-90)
     y = top + rows * cell + 17
     p.text(left + columns * cell / 2, y, across, 12, fill=FAINT)
@@ -120,19 +122,12 @@ def axes(name, title, set_of, shared, across="channels", strips=(), shade=None):
     p.write(name, title)
 
 
-def matrix(p, x, y, columns, rows, cell, dark):
-    for r in range(rows):
-        for c in range(columns):
-            p.rect(x + c * cell, y + r * cell, cell, cell, DARK if dark(c, r) else LIGHT, LINE, 0.8)
-    p.rect(x, y, columns * cell, rows * cell, "none", INK, 1.6)
-
-
 def weight_norm():
     p = Picture()
     p.text(16, 22, "WeightNorm: each row of the weight has a length of its own", 14, "start")
     y, cell = 52, 22
     p.text(44 + 66, y - 8, "weight_v", 12, fill=FAINT)
-    matrix(p, 44, y, 6, 4, cell, lambda c, r: r == 1)
+    grid(p, 44, y, 6, 4, cell, lambda c, r: r, 1)
     p.text(32, y + 44, "outputs", 12, fill=FAINT, turn=-90)
     p.text(44 + 66, y + 4 * cell + 17, "inputs", 12, fill=FAINT)
     p.text(253, y + 38, "each row divided", 12)
@@ -142,7 +137,7 @@ def weight_norm():
         p.rect(334, y + r * cell, cell, cell, PARAMETER, INK, 0.8)
     p.text(345, y - 8, "weight_g", 12, fill=FAINT)
     p.text(376, y + 49, "=", 16)
-    matrix(p, 396, y, 6, 4, cell, lambda c, r: r == 1)
+    grid(p, 396, y, 6, 4, cell, lambda c, r: r, 1)
     p.text(396 + 66, y - 8, "weight", 12, fill=FAINT)
     p.rect(44, y + 122, 14, 14, DARK, INK, 0.8)
     p.text(66, y + 133, "entries that share one length; activations are not looked at", 12, "start")
@@ -153,7 +148,7 @@ def spectral_norm():
     p = Picture()
     p.text(16, 22, "SpectralNorm: the weight divided by its largest singular value", 14, "start")
     y, cell = 92, 22
-    matrix(p, 84, y, 6, 4, cell, lambda c, r: True)
+    grid(p, 84, y, 6, 4, cell, lambda c, r: 0, 0)
     p.text(84 + 66, y + 4 * cell + 17, "weight_orig W, outputs by inputs", 12, fill=FAINT)
     for r in range(4):
         p.rect(44, y + r * cell, cell, cell, STATE, INK, 0.8)
