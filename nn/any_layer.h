@@ -43,7 +43,7 @@ class AnyLayer final : public Module {
     return box_ ? dynamic_cast<Layer*>(&box_->layer()) : nullptr;
   }
 
-  Module& held() override { return box_ ? box_->layer() : *this; }
+  Module& held() override { return box_ ? box_->layer().held() : *this; }
   void visit_parts(PartVisitor& visitor) override {
     if (box_) box_->layer().visit_parts(visitor);
   }

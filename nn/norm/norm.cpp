@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "nn/activation.h"
+#include "nn/norm/ada_norm.h"
 #include "nn/norm/batch_norm.h"
 #include "nn/norm/batch_renorm.h"
 #include "nn/norm/channels_last.h"
@@ -95,6 +96,12 @@ constexpr Method methods[] = {
      [](std::int64_t width, Eps) -> AnyLayer { return LayerScale(width); }},
     {{"rezero", "ReZero: x * weight, one weight, which starts at 0", true},
      [](std::int64_t, Eps) -> AnyLayer { return ReZero(); }},
+    {{"ada", "AdaNorm: (1 - y / 10) y, y = LayerNorm without weight and bias, the factor a constant", true},
+     [](std::int64_t width, Eps eps) -> AnyLayer {
+       AdaNormOptions options{.normalized_shape = {width}};
+       options.eps = eps.value_or(options.eps);
+       return AdaNorm(options);
+     }},
     {{"none", "x itself", true}, [](std::int64_t, Eps) -> AnyLayer { return Identity(); }},
 };
 

@@ -151,7 +151,8 @@ TEST_CASE("R15 GPT: cap, eps, norm and records reach the layers") {
   const Tensor plain = logits([](GptOptions&) {});
   CHECK(largest_difference(plain, logits([](GptOptions& o) { o.softcap = 0.05; })) > 1e-3);
   CHECK(largest_difference(plain, logits([](GptOptions& o) { o.eps = 0.5; })) > 1e-3);
-  for (const char* norm : {"layer_simple", "rms", "rms_inside", "prms", "l2", "scale", "dyt", "none"})
+  for (const char* norm :
+       {"layer_simple", "rms", "rms_inside", "prms", "l2", "scale", "dyt", "ada", "group", "none"})
     CHECK(largest_difference(plain, logits([&](GptOptions& o) { o.norm = norm; })) > 1e-3);
   GptOptions options = small_options();
   Gpt model = trained_gpt(options);

@@ -12,9 +12,6 @@
 #include "nn/block.h"
 #include "nn/feed_forward.h"
 #include "nn/init.h"
-#include "nn/norm/layer_norm.h"
-#include "nn/norm/norm.h"
-#include "nn/norm/rms_norm.h"
 #include "tests/messages.h"
 #include "tests/nn/layer_table.h"
 
@@ -212,28 +209,6 @@ TEST_CASE("residual schemes are their equations, on a tensor and on a sum that i
   }
 }
 
-TEST_CASE("add_then is the sum and the layer of the sum, by a kernel or not") {
-  const Tensor a = normal({2, 3, 8}), b = normal({2, 3, 8}, 2);
-  for (const NormInfo& info : norm_methods()) {
-    if (!info.per_token) continue;
-    CAPTURE(std::string(info.name));
-    AnyLayer norm = make_norm(info.name, 8);
-    norm.to(f64);
-    randomize(norm, 4);
-    const auto [sum, normed] = norm.add_then(a, b);
-    CHECK(difference(sum, a + b) == 0);
-    CHECK(difference(normed, norm(a + b)) < 1e-14);
-  }
-  for (AnyLayer norm : {AnyLayer(LayerNorm({.normalized_shape = {3, 8}})),
-                        AnyLayer(LayerNorm({.normalized_shape = {8}, .detach_std = true})),
-                        AnyLayer(RMSNorm({.normalized_shape = {3, 8}, .partial = 0.3})),
-                        AnyLayer(RMSNorm({.normalized_shape = {3, 8}, .eps_mode = RmsEps::inside}))}) {
-    norm.to(f64);
-    CHECK(difference(norm.add_then(a, b).second, norm(a + b)) < 1e-14);
-  }
-  CHECK_THROWS_MESSAGE_HAS(AnyLayer().add_then(a, b), "holds no layer");
-}
-
 TEST_CASE("R53 every named placement is its equation in every layer") {
   const Tensor x = normal({2, 5, 8});
   for (const Placement& placement : placements()) {
@@ -398,58 +373,6 @@ TEST_CASE("a later position does not reach earlier ones, in any placement") {
     CHECK(y.narrow(1, 0, 4).to_vector<double>() == z.narrow(1, 0, 4).to_vector<double>());
     CHECK(difference(y, z) > 1e-3);
   }
-}
-
-TEST_CASE("methods that mix positions are refused in causal blocks with the reason, and allowed by a flag") {
-  const Tensor x = normal({2, 6, 8});
-  const Tensor changed = x.clone();
-  changed.narrow(1, 4, 2).fill_(0.7);
-  for (const NormInfo& info : norm_methods()) {
-    CAPTURE(std::string(info.name));
-    BlockOptions options = small_block(info.name);
-    if (!info.per_token) {
-      CHECK_THROWS_MESSAGE_HAS(PreNormBlock(options), "takes its statistics over positions");
-      CHECK_THROWS_MESSAGE_HAS(PreNormBlock(options), "set allow_acausal");
-    }
-    options.allow_acausal = true;
-    PreNormBlock block(options);
-    block.to(f64);
-    randomize(block, 3);
-    const Tensor y = block(x), z = block(changed);  // in training mode
-    const bool reaches_back = difference(y.narrow(1, 0, 4), z.narrow(1, 0, 4)) > 1e-9;
-    CHECK(reaches_back == !info.per_token);
-    BlockOptions inside = small_block();
-    inside.attention.norms.q = info.name;
-    if (!info.per_token) CHECK_THROWS_MESSAGE_HAS(PreNormBlock(inside), "norms.allow_acausal");
-    BlockOptions both_ways = small_block(info.name);
-    both_ways.attention.causal = false;
-    CHECK(PreNormBlock(both_ways)(x.to(f32)).shape() == x.shape());
-  }
-}
-
-TEST_CASE("norms over channels read the last axis as channels") {
-  const Tensor x = normal({2, 6, 8});
-  const auto in_f64 = [](const char* name) {
-    AnyLayer norm = make_norm(name, 8, 0.1);
-    norm.to(f64);
-    randomize(norm, 3);
-    return norm;
-  };
-  AnyLayer batch = in_f64("batch"), instance = in_f64("instance"), group = in_f64("group");
-  const auto parameter = [](AnyLayer& norm, std::size_t i) { return norm.parameters()[i]; };
-  const Tensor rows = x.reshape({12, 8});
-  CHECK(difference(batch(x),
-                   batch_norm(rows, parameter(batch, 0), parameter(batch, 1), 0.1).reshape({2, 6, 8})) <
-        1e-12);
-  CHECK(difference(batch(rows), batch(x).reshape({12, 8})) < 1e-12);
-  CHECK(difference(instance(x),
-                   instance_norm(x.transpose(1, 2), parameter(instance, 0), parameter(instance, 1), 0.1)
-                       .transpose(1, 2)) < 1e-12);
-  CHECK(difference(group(x),
-                   group_norm(rows, 4, parameter(group, 0), parameter(group, 1), 0.1).reshape({2, 6, 8})) <
-        1e-12);
-  CHECK(make_norm("batch", 8).named_buffers()[0].first == "running_mean");
-  CHECK_THROWS_MESSAGE_HAS(instance(normal({8})), "x must be [.., length, channels], got [8]");
 }
 
 TEST_CASE("a placement of one's own") {
