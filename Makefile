@@ -209,8 +209,18 @@ $(BIN)/norma_bench: $(call object,$(BENCH_SOURCES)) $(LIBRARY) $(BUILD)/sources.
 train: $(BIN)/train_gpt  ## train the GPT of models/ with its default settings (TRAIN_ARGS=...)
 	$(run_environment) $< $(TRAIN_ARGS)
 
-test: floors docs-test $(PROGRAMS) $(BIN)/norma_tests $(if $(filter thread,$(sanitizers)),race-test)  ## floors, docs and the whole test suite (TEST_ARGS=...)
+test: floors $(if $(sanitizers)$(debug),,headers-test) docs-test $(PROGRAMS) $(BIN)/norma_tests $(if $(filter thread,$(sanitizers)),race-test)  ## floors, headers, docs and the whole test suite (TEST_ARGS=...)
 	$(run_environment) $(BIN)/norma_tests $(TEST_ARGS)
+
+# R142: every public header compiles alone, and twice, in a file with all warnings.
+.PHONY: headers-test
+headers-test: $(patsubst %,$(BUILD)/headers/%.checked,$(PUBLIC_HEADERS))
+	@echo "headers: $(words $^) compile alone"
+$(BUILD)/headers/%.checked: % $(BUILD)/flags.txt
+	@mkdir -p $(@D)
+	@$(CXX) $(ALL_CXXFLAGS) -O0 -fsyntax-only -MMD -MP -MF $(@:.checked=.d) -MT $@ -include $< -include $< -x c++ - < /dev/null
+	@touch $@
+-include $(patsubst %,$(BUILD)/headers/%.d,$(PUBLIC_HEADERS))
 
 .PHONY: race-test
 race-test: tests/race/race.cpp  # R100: the sanitizer sees a race that is there
