@@ -2,6 +2,7 @@
 
 #include "nn/feed_forward.h"
 #include "nn/norm/norm.h"
+#include "nn/probe.h"
 
 namespace norma::nn {
 namespace {
@@ -60,9 +61,13 @@ TransformerBlock::TransformerBlock(const BlockOptions& o, const LayerPlacement& 
 }
 
 Stream TransformerBlock::run(const Stream& x, const AttentionInputs& inputs) {
-  const Stream y = attention_residual_.apply(x, {norm1, norm1_out},
-                                             [&](const Tensor& u) { return dropout(attention(u, inputs)); });
-  return ffn_residual_.apply(y, {norm2, norm2_out}, [&](const Tensor& u) { return dropout(ffn(u)); });
+  const Stream y = attention_residual_.apply(x, {norm1, norm1_out}, [&](const Tensor& u) {
+    return dropout(probe::note("attention", attention(u, inputs)));
+  });
+  return ffn_residual_.apply(y, {norm2, norm2_out}, [&](const Tensor& u) {
+    const probe::Scope scope("ffn");
+    return dropout(probe::note("output", ffn(u)));
+  });
 }
 
 std::string TransformerBlock::describe() const {

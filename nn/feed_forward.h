@@ -18,7 +18,7 @@ struct FeedForwardOptions {
 class FeedForward : public Module {
  public:
   explicit FeedForward(const FeedForwardOptions& options);
-  Tensor operator()(const Tensor& x) const { return down_proj(activation(up_proj(x))); }
+  Tensor operator()(const Tensor& x) const;
 
   Linear up_proj;
   Activation activation;
@@ -36,7 +36,7 @@ struct SwiGLUOptions {
 class SwiGLU : public Module {
  public:
   explicit SwiGLU(const SwiGLUOptions& options);
-  Tensor operator()(const Tensor& x) const { return down_proj(silu(gate_proj(x)) * up_proj(x)); }
+  Tensor operator()(const Tensor& x) const;
 
   Linear gate_proj, up_proj, down_proj;
   NORMA_PARTS(gate_proj, up_proj, down_proj)

@@ -89,11 +89,16 @@ TEST_CASE("the probe writes a record a layer at the first step and every N, also
   const std::string path = folder.path("log.probe.csv");
   const auto steps = column(path, "step"), layers = column(path, "layer"),
              norms = column(path, "gradient_norm");
-  REQUIRE(steps.size() == 12);
-  const std::vector<std::string> names{"embedding", "blocks.0.output", "blocks.1.output", "features"};
-  for (std::size_t i = 0; i < 12; ++i) {
-    CHECK(steps[i] == std::vector<std::string>{"1", "4", "8"}[i / 4]);
-    CHECK(layers[i] == names[i % 4]);
+  std::vector<std::string> names{"embedding"};
+  for (const std::string block : {"blocks.0.", "blocks.1."}) {
+    for (const char* part : {"attention", "ffn.activation", "ffn.output", "output"})
+      names.push_back(block + part);
+  }
+  names.push_back("features");
+  REQUIRE(steps.size() == 3 * names.size());
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    CHECK(steps[i] == std::vector<std::string>{"1", "4", "8"}[i / names.size()]);
+    CHECK(layers[i] == names[i % names.size()]);
     CHECK(std::stod(norms[i]) > 0);
     CHECK(std::stod(column(path, "std")[i]) > 0);
   }
