@@ -202,7 +202,9 @@ TEST_CASE("residual schemes are their equations, on a tensor and on a sum that i
       {Residual::rezero(), 3 + 10 * 4},
       {Residual::layer_scale(), 3 + 2 * 31},
   };
-  for (const auto& [scheme, value] : expected) {
+  for (const auto& row : expected) {
+    const Residual& scheme = row.first;
+    const double value = row.second;
     CAPTURE(scheme.equation);
     CHECK(scheme.apply(tensor({3}, f64), {ten, two}, plus_one).value().item() == value);
     CHECK(scheme.apply({tensor({1}, f64), tensor({2}, f64)}, {ten, two}, plus_one).value().item() == value);

@@ -110,7 +110,9 @@ TEST_CASE("each initialization has its standard deviations") {
 
 TEST_CASE("norms and biases start at 1 and 0, and nothing exceeds the cut") {
   Gpt model = model_of(TransformerInit::normal);
-  for (const auto& [name, parameter] : model.named_parameters()) {
+  for (const NamedTensor& named : model.named_parameters()) {
+    const auto& name = named.first;
+    const auto& parameter = named.second;
     CAPTURE(name);
     if (name.ends_with("bias")) CHECK(parameter.detach().abs().max().item() == 0);
     if (name.find("norm") != std::string::npos && name.ends_with("weight"))
