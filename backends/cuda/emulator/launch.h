@@ -1,0 +1,68 @@
+// Launches: a kernel with a copy of its arguments, run at once or kept in a graph.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <memory>
+#include <tuple>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+#include <vector>
+
+#include "backends/cuda/emulator/emulator.h"
+
+namespace norma::emulator {
+
+/// One argument of a launch, as the check for stray pointers sees it.
+struct Argument {
+  const std::type_info* type;
+  const void* value;
+  std::size_t bytes;
+  bool is_pointer;
+  bool is_struct;
+};
+
+struct Launch {
+  const void* kernel;
+  dim3 grid, block;
+  std::size_t shared_bytes;
+  std::shared_ptr<const void> call;  // the kernel's address and arguments
+  void (*run)(const void* call);     // runs one thread
+  std::vector<Argument> arguments;
+};
+
+/// Runs the launch, or records it when the stream is being captured. Throws KernelError.
+cudaError_t submit(Launch launch, cudaStream_t stream);
+
+/// The shared memory that the launch asked for, in a kernel.
+void* dynamic_shared();
+
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+                   cudaStream_t stream, Arguments&&... arguments) {
+  static_assert((std::is_trivially_copyable_v<Parameters> && ...),
+                "kernel parameters are copied to the device byte by byte: no references, no owning types");
+  struct Call {
+    void (*kernel)(Parameters...);
+    std::tuple<Parameters...> arguments;
+  };
+  auto call = std::make_shared<Call>(Call{kernel, {std::forward<Arguments>(arguments)...}});
+  std::vector<Argument> described = std::apply(
+      [](const auto&... argument) {
+        return std::vector<Argument>{Argument{&typeid(argument), &argument, sizeof(argument),
+                                              std::is_pointer_v<std::remove_cvref_t<decltype(argument)>>,
+                                              std::is_class_v<std::remove_cvref_t<decltype(argument)>>}...};
+      },
+      call->arguments);
+  return submit({reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, std::move(call),
+                 [](const void* data) {
+                   const Call& c = *static_cast<const Call*>(data);
+                   std::apply(c.kernel, c.arguments);
+                 },
+                 std::move(described)},
+                stream);
+}
+
+}  // namespace norma::emulator
