@@ -65,8 +65,10 @@ TRAIN_ARGS ?=
 USER_COMPILE_BUDGET ?= 2.0
 V ?=
 
-ifneq (,$(filter-out 0,$(CUDA)))
-  $(error CUDA backend is not part of this version)
+# Empty, `cuda` (CUDA=1, built by nvcc) or `emulate` (the same sources built by $(CXX), run on the host).
+cuda := $(patsubst 1,cuda,$(filter-out 0,$(CUDA)))
+ifneq (,$(filter-out cuda emulate,$(cuda)))
+  $(error CUDA must be 0, 1 or emulate; got $(CUDA))
 endif
 
 comma := ,
@@ -85,7 +87,7 @@ endif
 clang := $(if $(filter thread,$(sanitizers)),,$(findstring clang,$(notdir $(CXX))))
 debug := $(filter-out 0,$(DEBUG))
 
-configuration := $(subst $(space),-,$(strip $(if $(clang),clang) $(if $(debug),debug) $(sanitizers)))
+configuration := $(subst $(space),-,$(strip $(if $(clang),clang) $(cuda) $(if $(debug),debug) $(sanitizers)))
 BUILD := build$(if $(configuration),/$(configuration))
 BIN := $(BUILD)/bin
 LIBRARY := $(BUILD)/lib/libnorma.a
@@ -99,7 +101,7 @@ BLAS_LIBS ?= $(if $(blas_file),$(blas_file) -Wl$(comma)-rpath$(comma)$(patsubst 
 blas_headers := $(wildcard /usr/include/$(multiarch)/openblas-$(blas_kind) /usr/include/openblas)
 BLAS_INCLUDE ?= $(addprefix -isystem ,$(firstword $(blas_headers)))
 # What a program links besides the library. zlib: packed data sets (models/data/gzip.cpp alone).
-LIBRARY_LIBS = $(BLAS_LIBS) -lz -fopenmp
+LIBRARY_LIBS = $(BLAS_LIBS) $(CUDA_LIBS) -lz -fopenmp
 
 # ------------------------------------------------------------------------------------------------ flags
 # The one place where compiler flags are set. No -ffast-math: masks need infinities.
@@ -107,7 +109,7 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wconversion
 # clang says where it did not vectorize a simd loop: a matter of speed with another compiler, not of the code.
 WARNINGS += $(if $(findstring clang,$(notdir $(CXX))),-Wno-pass-failed)
 COMMON := -std=c++20 -fopenmp $(if $(ARCH),-march=$(ARCH)) -fno-math-errno -fno-trapping-math
-DEFINES := $(if $(debug),-DNORMA_DEBUG -D_GLIBCXX_ASSERTIONS)
+DEFINES := $(if $(debug),-DNORMA_DEBUG -D_GLIBCXX_ASSERTIONS) $(if $(filter emulate,$(cuda)),-DNORMA_CUDA_EMULATED=1)
 TEST_DEFINES = -DNORMA_SOURCE_DIR='"$(CURDIR)"' -DNORMA_BINARY_DIR='"$(CURDIR)/$(BIN)"'
 KERNEL_OPT := -O3
 LIBRARY_OPT := -O2
@@ -127,10 +129,29 @@ ifneq (,$(debug))
   LIBRARY_OPT := -O0
   TEST_OPT := -O0
 endif
-ALL_CXXFLAGS = $(COMMON) $(DEFINES) $(WARNINGS) $(WERROR) -I. $(BLAS_INCLUDE) $(CPPFLAGS) $(CXXFLAGS)
+# The .cu files: by nvcc for the architectures below, with PTX of the newest for those to come, or by $(CXX) with the
+# emulator's headers. Kernels assign unsigned indices to int ones, as is usual there.
+CUDA_HOME ?= /usr/local/cuda
+NVCC ?= $(CUDA_HOME)/bin/nvcc
+CUDA_ARCHS ?= 75 80 86 89 90
+ifeq ($(cuda),cuda)
+  CUDA_INCLUDE := -isystem $(CUDA_HOME)/include
+  CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart -lcublas
+  newest_arch := $(lastword $(CUDA_ARCHS))
+  GENCODE := $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch)$(comma)code=sm_$(arch)) \
+    -gencode arch=compute_$(newest_arch),code=compute_$(newest_arch)
+  NVCC_HOST_FLAGS = -fopenmp -Wall -Wextra $(WERROR) $(filter -g -f%,$(COMMON))
+  NVCCFLAGS = -std=c++20 -ccbin $(lastword $(CXX)) $(GENCODE) $(DEFINES) $(if $(WERROR),-Werror all-warnings) \
+    -Xcompiler=$(subst $(space),$(comma),$(strip $(NVCC_HOST_FLAGS))) -I.
+endif
+ifeq ($(cuda),emulate)
+  CUDA_INCLUDE := -Ibackends/cuda/emulator/include
+  EMULATED := -x c++ -Wno-unknown-pragmas -Wno-sign-conversion
+endif
+ALL_CXXFLAGS = $(COMMON) $(DEFINES) $(WARNINGS) $(WERROR) -I. $(CUDA_INCLUDE) $(BLAS_INCLUDE) $(CPPFLAGS) $(CXXFLAGS)
 ALL_LIBS = $(LIBRARY) $(LIBRARY_LIBS) $(LDFLAGS)
 # What a user's own compile line needs.
-PUBLIC_DEFINES := $(if $(debug),-DNORMA_DEBUG)
+PUBLIC_DEFINES := $(strip $(if $(debug),-DNORMA_DEBUG) $(if $(filter emulate,$(cuda)),-DNORMA_CUDA_EMULATED=1))
 
 # A thread that waits spins only briefly: on idle cores that is as fast, on busy ones several times faster
 # (docs/threads.md).
@@ -140,14 +161,19 @@ run_environment := GOMP_SPINCOUNT=$${GOMP_SPINCOUNT:-1000} $(if $(sanitizers),AS
 # ---------------------------------------------------------------------------------------------- sources
 floors := $(wildcard core backends autograd nn models)
 find_cpp = $(if $(1),$(shell find $(1) -name '*.cpp' | LC_ALL=C sort))
-LIBRARY_SOURCES := $(filter-out models/programs/% backends/cuda/%,$(call find_cpp,$(floors)))
+# Without CUDA nothing of backends/cuda; with it no stub, once there are kernels.
+find_cu = $(if $(cuda),$(if $(1),$(shell find $(1) -name '*.cu' | LC_ALL=C sort)))
+not_built := models/programs/% $(if $(cuda),$(if $(wildcard backends/cuda/*.cu),backends/no_cuda.cpp),backends/cuda/%) \
+  $(if $(filter emulate,$(cuda)),,backends/cuda/emulator/%)
+LIBRARY_SOURCES := $(filter-out $(not_built),$(call find_cpp,$(floors)) $(call find_cu,$(floors)))
 PROGRAM_SOURCES := $(wildcard models/programs/*.cpp)
-TEST_SOURCES := $(filter-out $(addprefix tests/,bench/% fuzz/% race/% user/% docs/%),$(call find_cpp,$(wildcard tests)))
+TEST_SOURCES := $(filter-out $(addprefix tests/,bench/% fuzz/% race/% user/% docs/% $(if $(cuda),,cuda/%)),\
+  $(call find_cpp,$(wildcard tests)) $(call find_cu,$(wildcard tests)))
 BENCH_SOURCES := $(wildcard tests/bench/*.cpp)
 DOC_PAGES := $(wildcard README.md docs/*.md docs/*/*.md)
 PUBLIC_HEADERS := $(if $(floors),$(shell find $(filter-out backends,$(floors)) -name '*.h' ! -path 'models/programs/*'))
 
-object = $(patsubst %.cpp,$(BUILD)/obj/%.o,$(1))
+object = $(patsubst %,$(BUILD)/obj/%.o,$(1:.cpp=))
 PROGRAMS := $(patsubst models/programs/%.cpp,$(BIN)/%,$(PROGRAM_SOURCES))
 OBJECTS := $(call object,$(LIBRARY_SOURCES) $(PROGRAM_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES))
 
@@ -168,8 +194,8 @@ say = @printf '  %-5s %s\n' $(1) $(2)
 FORCE:
 update = if printf '%s\n' "$$text" | cmp -s - $@; then :; else printf '%s\n' "$$text" > $@; fi
 $(BUILD)/flags.txt: FORCE
-	@mkdir -p $(@D); text='$(subst ','\'',$(ALL_CXXFLAGS) $(KERNEL_OPT) $(LIBRARY_OPT) $(TEST_OPT) $(ALL_LIBS))'; \
-	text="$$text $$($(CXX) --version | head -n 1) $$(grep -m 1 'model name' /proc/cpuinfo 2> /dev/null)"; $(update)
+	@mkdir -p $(@D); text='$(subst ','\'',$(ALL_CXXFLAGS) $(EMULATED) $(NVCCFLAGS) $(KERNEL_OPT) $(LIBRARY_OPT) $(TEST_OPT) $(ALL_LIBS))'; \
+	text="$$text $$($(CXX) --version | head -n 1) $(if $(NVCCFLAGS),$$($(NVCC) --version | tail -n 1)) $$(grep -m 1 'model name' /proc/cpuinfo 2> /dev/null)"; $(update)
 $(BUILD)/sources.txt: FORCE
 	@mkdir -p $(@D); text='$(sort $(LIBRARY_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) $(DOC_PAGES))'; $(update)
 
@@ -184,6 +210,16 @@ $(BUILD)/obj/%.o: %.cpp $(BUILD)/flags.txt
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)
 	$(Q)$(CXX) $(ALL_CXXFLAGS) $(EXTRA_DEFINES) $(OPT) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/%.cu.o: %.cu $(BUILD)/flags.txt
+	@mkdir -p $(@D)
+ifeq ($(cuda),emulate)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(ALL_CXXFLAGS) $(EMULATED) $(EXTRA_DEFINES) $(OPT) -MMD -MP -c $< -o $@
+else
+	$(call say,NVCC,$<)
+	$(Q)$(NVCC) $(NVCCFLAGS) $(EXTRA_DEFINES) $(OPT) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+endif
 
 $(LIBRARY): $(call object,$(LIBRARY_SOURCES)) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
@@ -211,6 +247,14 @@ train: $(BIN)/train_gpt  ## train the GPT of models/ with its default settings (
 
 test: floors $(if $(sanitizers)$(debug),,headers-test) docs-test $(PROGRAMS) $(BIN)/norma_tests $(if $(filter thread,$(sanitizers)),race-test)  ## floors, headers, docs and the whole test suite (TEST_ARGS=...)
 	$(run_environment) $(BIN)/norma_tests $(TEST_ARGS)
+ifeq ($(cuda),emulate)
+	@for seed in $(FIBER_SEEDS); do \
+	  echo "fiber seed $$seed"; NORMA_FIBER_SEED=$$seed $(run_environment) $(BIN)/norma_tests $(CUDA_TESTS) || exit 1; \
+	done
+endif
+# The suite runs with fiber seed 1; what runs kernels also with these (0: in the order of indices).
+FIBER_SEEDS ?= 0 2
+CUDA_TESTS := -sf='*tests/cuda/*'
 
 # R142: every public header compiles alone, and twice, in a file with all warnings.
 .PHONY: headers-test
@@ -273,19 +317,30 @@ include $(BUILD)/docs/blocks.mk
 endif
 
 doc_flags = $(ALL_CXXFLAGS) $(DOCS_OPT) -Wno-unused-variable -Wno-unused-but-set-variable -Wno-unused-function
-docs-test: $(patsubst %,$(BUILD)/docs/%.ran,$(DOC_PROGRAMS)) $(patsubst %,$(BUILD)/docs/%.checked,$(DOC_DECLARATIONS))
-	@echo "docs: $(words $(DOC_PROGRAMS)) programs built and run, $(words $(DOC_DECLARATIONS)) declarations compiled"
+doc_programs := $(DOC_PROGRAMS) $(if $(filter emulate,$(cuda)),$(DOC_CUDA_PROGRAMS))
+doc_declarations := $(DOC_DECLARATIONS) $(if $(filter cuda,$(cuda)),$(DOC_CUDA_PROGRAMS))
+docs-test: $(patsubst %,$(BUILD)/docs/%.ran,$(doc_programs)) $(patsubst %,$(BUILD)/docs/%.checked,$(doc_declarations))
+	@echo "docs: $(words $(doc_programs)) programs built and run, $(words $(doc_declarations)) declarations compiled"
 
+run_doc = @mkdir -p $(BUILD)/docs/run/$*; \
+	(cd $(BUILD)/docs/run/$* && $(run_environment) timeout 120 $(CURDIR)/$(BUILD)/docs/$* > output.txt 2>&1) || \
+	  { grep -v ': ran$$' $(BUILD)/docs/run/$*/output.txt; echo "docs: $* failed (its page is named in $<)"; exit 1; }; \
+	touch $@
 $(BUILD)/docs/%.ran: $(BUILD)/docs/%.cpp $(LIBRARY)
 	$(call say,DOCS,$*)
 	$(Q)$(CXX) $(doc_flags) $< $(ALL_LIBS) -o $(BUILD)/docs/$*
-	@mkdir -p $(BUILD)/docs/run/$*
-	@(cd $(BUILD)/docs/run/$* && $(run_environment) timeout 120 $(CURDIR)/$(BUILD)/docs/$* > output.txt 2>&1) || \
-	  { grep -v ': ran$$' $(BUILD)/docs/run/$*/output.txt; echo "docs: $* failed (its page is named in $<)"; exit 1; }
-	@touch $@
+	$(run_doc)
+$(BUILD)/docs/%.ran: $(BUILD)/docs/%.cu $(LIBRARY)
+	$(call say,DOCS,$*)
+	$(Q)$(CXX) $(doc_flags) $(EMULATED) $< -x none $(ALL_LIBS) -o $(BUILD)/docs/$*
+	$(run_doc)
 $(BUILD)/docs/%.checked: $(BUILD)/docs/%.cpp $(LIBRARY)
 	$(call say,DOCS,$*)
 	$(Q)$(CXX) $(doc_flags) -fsyntax-only $<
+	@touch $@
+$(BUILD)/docs/%.checked: $(BUILD)/docs/%.cu $(LIBRARY)
+	$(call say,DOCS,$*)
+	$(Q)$(NVCC) $(NVCCFLAGS) -c $< -o $(BUILD)/docs/$*.o
 	@touch $@
 
 # --------------------------------------------------------------------------------------------- checks
@@ -350,14 +405,14 @@ install: $(LIBRARY)  ## headers, library, pkg-config and CMake files under PREFI
 	@echo "installed under $(destination)"
 
 flags:  ## print what a compile line needs: g++ program.cpp $(make -s flags)
-	@echo '-std=c++20 $(PUBLIC_DEFINES) -I$(CURDIR) $(CURDIR)/$(LIBRARY) $(LIBRARY_LIBS)'
+	@echo '-std=c++20 $(PUBLIC_DEFINES) -I$(CURDIR)$(if $(filter emulate,$(cuda)), -I$(CURDIR)/backends/cuda/emulator/include) $(CURDIR)/$(LIBRARY) $(LIBRARY_LIBS)'
 
 clean:  ## remove every build
 	rm -rf build
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: DEBUG=1, SANITIZE=address|undefined|address,undefined|thread|leak, CXX=clang++, ARCH=native,"
+	@echo "Variables: CUDA=1|emulate, DEBUG=1, SANITIZE=address|undefined|address,undefined|thread|leak, CXX=clang++, ARCH=native,"
 	@echo "  BLAS_LIBS=..., PREFIX=..., TEST_ARGS=..., TRAIN_ARGS=..., BENCH_ARGS=..., WERROR=, V=1 (show commands)"
 
 endif

@@ -1,13 +1,15 @@
 #!/bin/sh
 # Turns the C++ blocks of pages into programs that `make test` builds.
 #
-#   extract.sh FOLDER PAGE...      writes FOLDER/*.cpp; prints DOC_PROGRAMS and DOC_DECLARATIONS for make
+#   extract.sh FOLDER PAGE...      writes FOLDER/*.cpp and *.cu; prints for make DOC_PROGRAMS, DOC_DECLARATIONS and
+#                                  DOC_CUDA_PROGRAMS
 #
 # Fences:
 #   ```cpp        a complete program: built and run. Without `int main` it counts as `cpp decl`.
 #   ```cpp decl   declarations: compiled only.
 #   ```cpp body   statements of a main(): built and run, one function per block, so each block stands alone and
 #                 starts from the same random state; #include lines move to the top.
+#   ```cuda       a complete program with kernels: built and run by make CUDA=emulate, compiled by make CUDA=1.
 # Each program takes seconds to compile, so body blocks share them: those of one page, and in a folder inside
 # docs/ (docs/norms/) those of all its pages, form one program.
 # `decl` blocks without any #include, and all `body` blocks, see "nn/norma.h" and `using namespace norma`.
@@ -59,6 +61,7 @@ for page in "$@"; do
       if (fence == "cpp") kind = "program"
       else if (fence == "cpp decl") kind = "decl"
       else if (fence == "cpp body") kind = "body"
+      else if (fence == "cuda") kind = "cuda"
       else if (fence ~ /^([cC]\+\+|cpp|CPP|cc|cxx)/) fail("unknown fence \"" fence "\": use cpp, cpp decl or cpp body")
       next
     }
@@ -105,18 +108,21 @@ done
 # Unchanged programs keep their time stamps; programs of blocks that are gone go too.
 programs=""
 declarations=""
-for path in "$fresh"/*.program "$fresh"/*.decl; do
+cuda_programs=""
+for path in "$fresh"/*.program "$fresh"/*.decl "$fresh"/*.cuda; do
   [ -f "$path" ] || continue
   name=$(basename "${path%.*}")
+  suffix=cpp
   case $path in
     *.program) programs="$programs $name" ;;
+    *.cuda) cuda_programs="$cuda_programs $name" suffix=cu ;;
     *) declarations="$declarations $name" ;;
   esac
-  cmp -s "$path" "$folder/$name.cpp" || mv "$path" "$folder/$name.cpp"
+  cmp -s "$path" "$folder/$name.$suffix" || mv "$path" "$folder/$name.$suffix"
 done
-for path in "$folder"/*.cpp; do
-  name=$(basename "$path" .cpp)
-  case "$programs $declarations " in
+for path in "$folder"/*.cpp "$folder"/*.cu; do
+  name=$(basename "${path%.*}")
+  case "$programs $declarations $cuda_programs " in
     *" $name "*) ;;
     *) rm -f "$path" ;;
   esac
@@ -124,3 +130,4 @@ done
 rm -rf "$fresh"
 echo "DOC_PROGRAMS :=$programs"
 echo "DOC_DECLARATIONS :=$declarations"
+echo "DOC_CUDA_PROGRAMS :=$cuda_programs"
