@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
-#include <mutex>
 
 #include "backends/cuda/emulator/block.h"
 
@@ -44,19 +43,23 @@ void report(int signal, siginfo_t* info, void*) {
   sigaction(signal, &previous, nullptr);  // the access is tried again, and meets the previous handler
 }
 
+// Others may have put in a handler of theirs since.
 void install() {
+  struct sigaction present = {};
+  sigaction(SIGSEGV, nullptr, &present);
+  if ((present.sa_flags & SA_SIGINFO) != 0 && present.sa_sigaction == report) return;
+  previous = present;
   struct sigaction action = {};
   action.sa_sigaction = report;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGSEGV, &action, &previous);
+  sigaction(SIGSEGV, &action, nullptr);
 }
 
 }  // namespace
 
 void watch_device_range(const void* begin, std::size_t bytes) {
-  static std::once_flag once;
-  std::call_once(once, install);
+  install();
   const auto first = reinterpret_cast<std::uintptr_t>(begin);
   lowest.store(std::min(lowest.load(), first));
   highest.store(std::max(highest.load(), first + bytes));

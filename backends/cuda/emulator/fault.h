@@ -6,7 +6,7 @@
 
 namespace norma::emulator {
 
-/// Reports faults in this range of addresses; installs the handler the first time.
+/// Reports faults in this range of addresses. Called for every allocation, since the handler may be replaced.
 void watch_device_range(const void* begin, std::size_t bytes);
 
 /// Gives the calling thread a stack for the handler, since a fiber's may be full.

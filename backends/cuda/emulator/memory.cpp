@@ -46,6 +46,7 @@ class DeviceMemory {
     char* const address = region.begin + region.used;
     region.used += extent;
     ++region.live;
+    watch_device_range(region.begin, region.bytes);
     if (opened_ > 0) protect(region, PROT_READ | PROT_WRITE);
     allow(address, bytes);
     forbid(address + bytes, extent - bytes);
@@ -149,7 +150,6 @@ class DeviceMemory {
     const std::size_t bytes = std::max(region_bytes, round_up(at_least + redzone, page));
     void* const begin = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (begin == MAP_FAILED) return false;
-    watch_device_range(begin, bytes);
     regions_.push_back({static_cast<char*>(begin), bytes, redzone, 0});
     forbid(begin, redzone);
     return true;
