@@ -32,7 +32,9 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
   const cudaError_t code =
       emulator::launch(kernel, grid, block, shared_bytes, stream, std::forward<Arguments>(arguments)...);
 #else
-  kernel<<<grid, block, shared_bytes, stream> > >(std::forward<Arguments>(arguments)...);
+  // clang-format off
+  kernel<<<grid, block, shared_bytes, stream>>>(std::forward<Arguments>(arguments)...);
+  // clang-format on
   const cudaError_t code = cudaGetLastError();
 #endif
   detail::check_launch(code, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes);

@@ -16,7 +16,7 @@
 #endif
 
 namespace norma::tests {
-namespace {
+namespace wrong {
 
 // No barrier between writing and reading.
 __global__ void reverse_without_barrier(float* y, const float* x) {
@@ -122,11 +122,12 @@ __global__ void trapped(const int* index) {
   if (index[threadIdx.x] < 0) __trap();
 }
 
-}  // namespace
+}  // namespace wrong
 
 #if NORMA_CUDA_EMULATED
 namespace {
 
+using namespace wrong;
 using emulator::KernelError;
 
 std::vector<float> counting(std::size_t n) {
@@ -214,7 +215,7 @@ TEST_CASE("emulator: a barrier that not all threads reach is reported, and nothi
   CHECK_THROWS_AS(launch(barrier_in_a_branch, 1, 64, 0, nullptr, y.data()), KernelError);
   const std::string branch =
       message_of([&] { launch(barrier_in_a_branch, dim3(1, 2), 64, 0, nullptr, y.data()); });
-  CHECK_MESSAGE(has(branch, "kernel norma::tests::barrier_in_a_branch, block (0, 0, 0)"), branch);
+  CHECK_MESSAGE(has(branch, "kernel norma::tests::wrong::barrier_in_a_branch, block (0, 0, 0)"), branch);
   CHECK_MESSAGE(has(branch, "threads 0 to 39 wait at __syncthreads, tests/cuda/wrong_test.cu:"), branch);
   CHECK_MESSAGE(has(branch, "threads 40 to 63 finished"), branch);
   const std::string two = message_of([&] { launch(two_barriers, 1, 64, 0, nullptr, y.data()); });
@@ -250,7 +251,7 @@ TEST_CASE("emulator: the first block's error is thrown, whatever the number of t
   }
   const DeviceArray<int> bad(std::vector<int>{1, 1, -1, 1});
   const std::string text = message_of([&] { launch(trapped, 1, 4, 0, nullptr, bad.data()); });
-  CHECK_MESSAGE(has(text, "kernel norma::tests::trapped, block (0, 0, 0), thread (2, 0, 0): __trap"), text);
+  CHECK_MESSAGE(has(text, "kernel norma::tests::wrong::trapped, block (0, 0, 0), thread (2, 0, 0): __trap"), text);
 }
 
 TEST_CASE("emulator: fresh device memory and unwritten shared memory are NaN") {
@@ -272,7 +273,7 @@ TEST_CASE("emulator: host and freed pointers are refused by kernels") {
   std::vector<float> host(4, 0.0f);
   CHECK_THROWS_AS(launch(store, 1, 1, 0, nullptr, host.data(), 1.0f, 0), KernelError);
   CHECK_THROWS_MESSAGE_HAS(launch(store, 1, 1, 0, nullptr, host.data(), 1.0f, 0),
-                           "kernel norma::tests::store: argument 1 of 3 (float*): ");
+                           "kernel norma::tests::wrong::store: argument 1 of 3 (float*): ");
   CHECK_THROWS_MESSAGE_HAS(launch(store, 1, 1, 0, nullptr, host.data(), 1.0f, 0), "is host memory");
   CHECK(host[0] == 0);
   float* freed = nullptr;
@@ -281,7 +282,7 @@ TEST_CASE("emulator: host and freed pointers are refused by kernels") {
   CHECK_THROWS_MESSAGE_HAS(launch(store, 1, 1, 0, nullptr, freed, 1.0f, 0), "freed");
   const DeviceArray<float> y(1);
   CHECK_THROWS_MESSAGE_HAS(launch(sum_view, 1, 1, 0, nullptr, y.data(), View{host.data(), 4}),
-                           "argument 2 of 2 (norma::tests::(anonymous namespace)::View): at byte 0, ");
+                           "argument 2 of 2 (norma::tests::wrong::View): at byte 0, ");
   CHECK_THROWS_MESSAGE_HAS(launch(sum_view, 1, 1, 0, nullptr, y.data(), View{freed, 4}), "freed");
   launch(sum_view, 1, 1, 0, nullptr, y.data(), View{nullptr, 0});  // null is no stray pointer
   CHECK(y.values()[0] == 0);
