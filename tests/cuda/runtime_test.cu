@@ -25,6 +25,12 @@ __global__ void scale(Scale s) {
   for (int i = threadIdx.x; i < s.n; i += blockDim.x) s.data[i] *= s.factor;
 }
 
+// Pointers that lie in device memory themselves.
+__global__ void add_all(float* const* tensors, int count, int n) {
+  for (int t = blockIdx.x; t < count; t += gridDim.x)
+    for (int i = threadIdx.x; i < n; i += blockDim.x) tensors[t][i] += float(t);
+}
+
 __global__ void uses_much_shared_memory(float* y) {
   NORMA_DYNAMIC_SHARED(float, big);
   big[threadIdx.x] = 1.0f;
@@ -88,6 +94,17 @@ TEST_CASE("cuda: more than 48 KiB of shared memory must be asked for" * doctest:
       cudaFuncSetAttribute(uses_much_shared_memory, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   launch(uses_much_shared_memory, 1, 128, bytes, nullptr, y.data());
   CHECK(y.values()[0] == 2);
+}
+
+TEST_CASE("cuda: kernels follow pointers that they find in memory" * doctest::skip(no_device())) {
+  const DeviceArray<float> a(std::vector<float>(2000, 1.0f)), b(std::vector<float>(2000, 2.0f));
+  const DeviceArray<float*> table(std::vector<float*>{a.data(), b.data(), a.data() + 1000});
+  for (int times = 1; times <= 2; ++times) {
+    launch(add_all, 2, 64, 0, nullptr, table.data(), 3, 1000);
+    CHECK(a.values()[999] == 1);
+    CHECK(a.values()[1000] == 1 + 2.0f * float(times));
+    CHECK(b.values()[0] == 2 + float(times));
+  }
 }
 
 TEST_CASE("cuda: properties of the device" * doctest::skip(no_device())) {

@@ -46,9 +46,8 @@ __global__ void shift_without_syncwarp(float* y, const float* x) {
   y[lane] = tile[lane];
 }
 
-__global__ void barrier_in_a_branch(float* y) {
+__global__ void barrier_in_a_branch() {
   if (threadIdx.x < 40) __syncthreads();
-  y[threadIdx.x] = 1.0f;
 }
 
 __global__ void two_barriers(float* y) {
@@ -118,8 +117,17 @@ __global__ void beyond_shared(float* y, int i) {
   *y = tile[i];
 }
 
+__global__ void follow(float* const* table) { table[0][1] = 3.0f; }
+
+__device__ int descend(int depth) {
+  volatile int here[64];
+  here[depth % 64] = depth;
+  return depth == 0 ? 0 : descend(depth - 1) + here[depth % 64];
+}
+__global__ void recurse(float** table, int depth) { table[0] += descend(depth); }
+
 __global__ void trapped(const int* index) {
-  if (index[threadIdx.x] < 0) __trap();
+  if (index[blockIdx.x * blockDim.x + threadIdx.x] < 0) __trap();
 }
 
 }  // namespace wrong
@@ -212,18 +220,17 @@ TEST_CASE("emulator: a missing barrier before overwriting shows with shuffled th
 
 TEST_CASE("emulator: a barrier that not all threads reach is reported, and nothing hangs") {
   const DeviceArray<float> y(128);
-  CHECK_THROWS_AS(launch(barrier_in_a_branch, 1, 64, 0, nullptr, y.data()), KernelError);
-  const std::string branch =
-      message_of([&] { launch(barrier_in_a_branch, dim3(1, 2), 64, 0, nullptr, y.data()); });
+  CHECK_THROWS_AS(launch(barrier_in_a_branch, 1, 64, 0, nullptr), KernelError);
+  const std::string branch = message_of([&] { launch(barrier_in_a_branch, dim3(1, 2), 64, 0, nullptr); });
   CHECK_MESSAGE(has(branch, "kernel norma::tests::wrong::barrier_in_a_branch, block (0, 0, 0)"), branch);
   CHECK_MESSAGE(has(branch, "threads 0 to 39 wait at __syncthreads, tests/cuda/wrong_test.cu:"), branch);
   CHECK_MESSAGE(has(branch, "threads 40 to 63 finished"), branch);
   const std::string two = message_of([&] { launch(two_barriers, 1, 64, 0, nullptr, y.data()); });
   CHECK_MESSAGE(has(two, "thread 3 waits at __syncthreads"), two);
   const std::string early =
-      message_of([&] { launch(return_before_barrier, 3, 64, 0, nullptr, y.data(), 63); });
+      message_of([&] { launch(return_before_barrier, 1, 64, 0, nullptr, y.data(), 63); });
   CHECK_MESSAGE(has(early, "thread 63 finished"), early);
-  launch(return_before_barrier, 3, 64, 0, nullptr, y.data(), 64);  // and the next launch is as good as ever
+  launch(return_before_barrier, 1, 64, 0, nullptr, y.data(), 64);  // and the next launch is as good as ever
   CHECK(y.values()[63] == 1);
 }
 
@@ -241,17 +248,14 @@ TEST_CASE("emulator: warp operations that not all lanes reach") {
 
 TEST_CASE("emulator: the first block's error is thrown, whatever the number of threads") {
   std::vector<int> index(64 * 32, 1);
-  index[32 * 7 + 5] = index[32 * 40 + 1] = -1;
+  index[32 * 40 + 1] = index[32 * 7 + 5] = -1;
   const DeviceArray<int> device(index);
   for (const int threads : {1, 4}) {
     const Threads scope(threads);
-    const DeviceArray<float> y(128);
-    const std::string text = message_of([&] { launch(barrier_in_a_branch, 64, 64, 0, nullptr, y.data()); });
-    CHECK_MESSAGE(has(text, "block (0, 0, 0)"), text);
+    const std::string text = message_of([&] { launch(trapped, 64, 32, 0, nullptr, device.data()); });
+    CHECK_MESSAGE(has(text, "kernel norma::tests::wrong::trapped, block (7, 0, 0), thread (5, 0, 0): __trap"),
+                  text);
   }
-  const DeviceArray<int> bad(std::vector<int>{1, 1, -1, 1});
-  const std::string text = message_of([&] { launch(trapped, 1, 4, 0, nullptr, bad.data()); });
-  CHECK_MESSAGE(has(text, "kernel norma::tests::wrong::trapped, block (0, 0, 0), thread (2, 0, 0): __trap"), text);
 }
 
 TEST_CASE("emulator: fresh device memory and unwritten shared memory are NaN") {
@@ -331,6 +335,21 @@ TEST_CASE("emulator: the host cannot touch device memory") {
   const std::string writing = last_words([=] { pointer[1] = 2.0f; });
   CHECK_MESSAGE(has(writing, "cuda emulator: host code touched device memory"), writing);
   CHECK(y.values()[1] == 1);
+  const DeviceArray<float*> table(std::vector<float*>{y.data()});
+  launch(follow, 1, 1, 0, nullptr, table.data());  // what was opened for the kernel is closed behind it
+  CHECK(y.values()[1] == 3);
+  CHECK_FALSE(last_words([=] { static_cast<void>(pointer[1]); }).empty());
+}
+
+TEST_CASE("emulator: a kernel that leaves its memory is told on") {
+  float* freed = nullptr;
+  NORMA_CUDA(cudaMalloc(&freed, 16));
+  const DeviceArray<float*> table(std::vector<float*>{freed});
+  NORMA_CUDA(cudaFree(freed));
+  const std::string words = last_words([&] { launch(follow, 1, 1, 0, nullptr, table.data()); });
+  CHECK_MESSAGE((has(words, "kernel norma::tests::wrong::follow") || has(words, "AddressSanitizer")), words);
+  const std::string deep = last_words([&] { launch(recurse, 1, 1, 0, nullptr, table.data(), 1 << 20); });
+  CHECK_MESSAGE((has(deep, "a thread ran out of stack") || has(deep, "AddressSanitizer")), deep);
 }
 
 TEST_CASE("emulator: AddressSanitizer reports accesses out of bounds" *

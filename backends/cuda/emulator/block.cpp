@@ -32,10 +32,12 @@ BlockRunner& BlockRunner::of_this_thread() {
 
 BlockRunner* BlockRunner::current() { return current_runner; }
 
-void BlockRunner::run(const Launch& launch, const std::string& name, uint3 block_index, std::uint64_t seed) {
+void BlockRunner::run(const Launch& launch, const void* call, const std::string& name, uint3 block_index,
+                      std::uint64_t seed) {
   NORMA_CHECK(current_runner == nullptr, "kernel ", name,
               ": launched by a kernel; the emulator has no nested launches");
-  launch_ = &launch;
+  kernel_ = launch.run;
+  call_ = call;
   name_ = &name;
   seed_ = random_ = seed;
   gridDim = launch.grid;
@@ -110,8 +112,8 @@ Fiber& BlockRunner::enter(Lane& lane) {
   }
   if (lane.state == State::fresh) {
     const auto i = static_cast<unsigned>(&lane - lanes_.data());
-    const unsigned row = i / blockDim.x;
-    lane.index = {i % blockDim.x, row % blockDim.y, row / blockDim.y};
+    const unsigned row = i < blockDim.x ? 0 : i / blockDim.x;
+    lane.index = row == 0 ? uint3{i, 0, 0} : uint3{i % blockDim.x, row % blockDim.y, row / blockDim.y};
     lane.state = State::ready;
   }
   running_ = &lane;
@@ -137,7 +139,7 @@ void BlockRunner::run_lanes() {
   while (true) {
     Lane& lane = *running_;
     try {
-      launch_->run(launch_->call.get());
+      kernel_(call_);
     } catch (const Stopped&) {
     } catch (...) {
       if (!error_) error_ = std::current_exception();

@@ -62,7 +62,8 @@ class BlockRunner {
   static BlockRunner* current();
 
   /// Runs all threads of one block. Throws KernelError, or what a thread threw, after all have been unwound.
-  void run(const Launch& launch, const std::string& name, uint3 block_index, std::uint64_t seed);
+  void run(const Launch& launch, const void* call, const std::string& name, uint3 block_index,
+           std::uint64_t seed);
 
   // What lanes call.
   std::uint64_t wait(State state, const Operation& operation);
@@ -105,7 +106,8 @@ class BlockRunner {
   unsigned char* shared_ = nullptr;
 
   // The block that runs.
-  const Launch* launch_ = nullptr;
+  void (*kernel_)(const void* call) = nullptr;
+  const void* call_ = nullptr;
   const std::string* name_ = nullptr;
   unsigned count_ = 0;  // lanes
   unsigned done_ = 0;

@@ -67,15 +67,17 @@ void multiply(const Product<T>& p, int index, int begin, int columns) {
 }
 
 template <class T>
-cudaError_t run(const Product<T>& p) {
+cudaError_t run(Product<T> p) {
   check_operand(p.call, "A", p.a, p.batch);
   check_operand(p.call, "B", p.b, p.batch);
   check_operand(p.call, "C", p.c, p.batch);
+  p.a.data = reachable(p.a.data);
+  p.b.data = reachable(p.b.data);
+  p.c.data = reachable(p.c.data);
   count([](Counters& c) { ++c.matrix_products; });
   constexpr int tile = 256;  // columns, by the shape alone
   const std::int64_t tiles = (p.n + tile - 1) / tile;
   const SerialBlas serial;
-  const DeviceAccess access;
   parallel_for(tiles * p.batch, 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       const int begin = static_cast<int>(i % tiles) * tile;

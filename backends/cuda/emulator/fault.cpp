@@ -4,37 +4,42 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstdio>
 
 #include "backends/cuda/emulator/block.h"
+#include "backends/cuda/emulator/memory.h"
 
 namespace norma::emulator {
 namespace {
 
-std::atomic<std::uintptr_t> lowest{~std::uintptr_t{0}}, highest{0};  // all ranges lie between
 struct sigaction previous;
 
+// What happened, in words; 0 characters for a fault that is none of the emulator's business.
+int describe(const BlockRunner* runner, const void* address, char* text, std::size_t room) {
+  if (runner == nullptr)
+    return std::snprintf(text, room,
+                         "cuda emulator: host code touched device memory at %p; copy it with cudaMemcpy\n",
+                         address);
+  return std::snprintf(
+      text, room,
+      "cuda emulator: kernel %s, thread (%u, %u, %u) of block (%u, %u, %u): nothing is allocated "
+      "at %p\n",
+      runner->kernel_name(), threadIdx.x, threadIdx.y, threadIdx.z, blockIdx.x, blockIdx.y, blockIdx.z,
+      address);
+}
+
 void report(int signal, siginfo_t* info, void*) {
-  const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
+  const BlockRunner* const runner = BlockRunner::current();
   char text[512];
   int length = 0;
-  if (const BlockRunner* runner = BlockRunner::current();
-      runner != nullptr && runner->is_guard(info->si_addr)) {
+  if (runner != nullptr && runner->is_guard(info->si_addr)) {
     length = std::snprintf(text, sizeof text, "cuda emulator: kernel %s: a thread ran out of stack\n",
                            runner->kernel_name());
-  } else if (address >= lowest.load() && address < highest.load()) {
-    length =
-        runner != nullptr
-            ? std::snprintf(text, sizeof text,
-                            "cuda emulator: kernel %s, thread (%u, %u, %u) of block (%u, %u, %u): address %p "
-                            "is not in any allocation\n",
-                            runner->kernel_name(), threadIdx.x, threadIdx.y, threadIdx.z, blockIdx.x,
-                            blockIdx.y, blockIdx.z, info->si_addr)
-            : std::snprintf(text, sizeof text,
-                            "cuda emulator: host code touched device memory at %p; copy it with cudaMemcpy\n",
-                            info->si_addr);
+  } else {
+    const Fault fault = resolve_fault(info->si_addr, runner != nullptr);
+    if (fault == Fault::opened) return;  // the access is tried again
+    if (fault == Fault::device_memory) length = describe(runner, info->si_addr, text, sizeof text);
   }
   if (length > 0) {
     const auto bytes = std::min(static_cast<std::size_t>(length), sizeof text - 1);
@@ -43,8 +48,9 @@ void report(int signal, siginfo_t* info, void*) {
   sigaction(signal, &previous, nullptr);  // the access is tried again, and meets the previous handler
 }
 
-// Others may have put in a handler of theirs since.
-void install() {
+}  // namespace
+
+void watch_faults() {
   struct sigaction present = {};
   sigaction(SIGSEGV, nullptr, &present);
   if ((present.sa_flags & SA_SIGINFO) != 0 && present.sa_sigaction == report) return;
@@ -54,15 +60,6 @@ void install() {
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
   sigaction(SIGSEGV, &action, nullptr);
-}
-
-}  // namespace
-
-void watch_device_range(const void* begin, std::size_t bytes) {
-  install();
-  const auto first = reinterpret_cast<std::uintptr_t>(begin);
-  lowest.store(std::min(lowest.load(), first));
-  highest.store(std::max(highest.load(), first + bytes));
 }
 
 void give_signal_stack() {

@@ -2,12 +2,10 @@
 // thread ran out of stack. Then the handler that was there before takes over, or the process ends.
 #pragma once
 
-#include <cstddef>
-
 namespace norma::emulator {
 
-/// Reports faults in this range of addresses. Called for every allocation, since the handler may be replaced.
-void watch_device_range(const void* begin, std::size_t bytes);
+/// Installs the handler. Called for every allocation, since others may have replaced it.
+void watch_faults();
 
 /// Gives the calling thread a stack for the handler, since a fiber's may be full.
 void give_signal_stack();

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <new>
@@ -75,7 +76,10 @@ norma_fiber_switch:
 namespace norma::emulator {
 namespace {
 
-constexpr std::size_t guard_bytes = 64 << 10;  // a multiple of every page size
+std::size_t guard_bytes() {
+  static const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  return page;
+}
 constexpr std::size_t stack_bytes = address_sanitizer ? 512 << 10 : 128 << 10;
 
 #if !NORMA_FIBER_UCONTEXT
@@ -112,17 +116,17 @@ Fiber::Fiber() {
 }
 
 Fiber::Fiber(void (*entry)(), int index) : bytes_(stack_bytes) {
-  stack_ = mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE,
+  stack_ = mmap(nullptr, guard_bytes() + stack_bytes, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (stack_ == MAP_FAILED) throw std::bad_alloc();
   // The system allows only so many ranges of different protection; without a guard all else still works.
-  static_cast<void>(mprotect(stack_, guard_bytes, PROT_NONE));
-  bottom_ = static_cast<char*>(stack_) + guard_bytes;
-  char* const top = static_cast<char*>(stack_) + guard_bytes + stack_bytes -
+  static_cast<void>(mprotect(stack_, guard_bytes(), PROT_NONE));
+  bottom_ = static_cast<char*>(stack_) + guard_bytes();
+  char* const top = static_cast<char*>(stack_) + guard_bytes() + stack_bytes -
                     static_cast<std::size_t>(index % 64) * 448 % 4096;
 #if NORMA_FIBER_UCONTEXT
   getcontext(&context_);
-  context_.uc_stack.ss_sp = static_cast<char*>(stack_) + guard_bytes;
+  context_.uc_stack.ss_sp = static_cast<char*>(stack_) + guard_bytes();
   context_.uc_stack.ss_size = static_cast<std::size_t>(top - static_cast<char*>(context_.uc_stack.ss_sp));
   context_.uc_link = nullptr;
   makecontext(&context_, entry, 0);
@@ -139,8 +143,8 @@ Fiber::~Fiber() {
 #if NORMA_THREAD_SANITIZER
   __tsan_destroy_fiber(shadow_);
 #endif
-  allow(stack_, guard_bytes + stack_bytes);
-  munmap(stack_, guard_bytes + stack_bytes);
+  allow(bottom_, bytes_);
+  munmap(stack_, guard_bytes() + bytes_);
 }
 
 void Fiber::switch_to(Fiber& other) {
@@ -167,7 +171,7 @@ void fiber_arrived([[maybe_unused]] Fiber& fiber) {
 bool Fiber::is_guard(const void* address) const {
   const auto* const at = static_cast<const char*>(address);
   const auto* const guard = static_cast<const char*>(stack_);
-  return guard != nullptr && at >= guard && at < guard + guard_bytes;
+  return guard != nullptr && at >= guard && at < guard + guard_bytes();
 }
 
 }  // namespace norma::emulator

@@ -60,35 +60,43 @@ std::string pointer_fault(const void* pointer) {
   return device_range_fault(pointer, 0);
 }
 
-std::string struct_fault(const Argument& argument) {
-  for (std::size_t at = 0; at + sizeof(void*) <= argument.bytes; at += sizeof(void*)) {
-    const void* word = nullptr;
-    std::memcpy(&word, static_cast<const char*>(argument.value) + at, sizeof word);
-    const bool stray =
-        memory_at(word) == Memory::freed ||
-        (memory_at(word) == Memory::other && is_host_address(reinterpret_cast<std::uintptr_t>(word)));
-    if (stray)
-      return detail::concat("at byte ", at, ", ", pointer_fault(word),
-                            " (or a part that was not initialized)");
+// Replaces a word that is a device pointer by where the kernel can reach the memory. Returns why the kernel
+// may not have the word; empty if it may.
+std::string translate(char* word, bool is_pointer) {
+  const void* value = nullptr;
+  std::memcpy(&value, word, sizeof value);
+  if (is_pointer) {
+    if (std::string fault = pointer_fault(value); !fault.empty()) return fault;
+  } else {
+    const Memory where = memory_at(value);
+    if (where == Memory::freed ||
+        (where == Memory::other && is_host_address(reinterpret_cast<std::uintptr_t>(value))))
+      return pointer_fault(value) + " (or a part that was not initialized)";
+    if (where != Memory::device) return {};
   }
+  value = reachable(value);
+  std::memcpy(word, &value, sizeof value);
   return {};
 }
 
-void check_arguments(const Launch& launch, const std::string& name) {
+// The call for one run: device pointers, also those in structs, lead to where the kernel can reach the
+// memory.
+std::shared_ptr<void> prepared_call(const Launch& launch, const std::string& name) {
+  std::shared_ptr<void> call = launch.copy(launch.call.get());
   for (std::size_t i = 0; i < launch.arguments.size(); ++i) {
     const Argument& argument = launch.arguments[i];
-    std::string fault;
-    if (argument.is_pointer) {
-      const void* pointer = nullptr;
-      std::memcpy(&pointer, argument.value, sizeof pointer);
-      fault = pointer_fault(pointer);
-    } else if (argument.is_struct) {
-      fault = struct_fault(argument);
-    }
-    if (!fault.empty())
+    if (!argument.is_pointer && !argument.is_struct) continue;
+    char* const bytes = static_cast<char*>(call.get()) + argument.offset;
+    for (std::size_t at = 0; at + sizeof(void*) <= argument.bytes; at += sizeof(void*)) {
+      const std::string fault = translate(bytes + at, argument.is_pointer);
+      if (fault.empty()) continue;
       throw KernelError(detail::concat("kernel ", name, ": argument ", i + 1, " of ", launch.arguments.size(),
-                                       " (", type_name(*argument.type), "): ", fault));
+                                       " (", type_name(*argument.type),
+                                       "): ", argument.is_struct ? detail::concat("at byte ", at, ", ") : "",
+                                       fault));
+    }
   }
+  return call;
 }
 
 std::string configuration_fault(const Launch& launch) {
@@ -106,12 +114,12 @@ std::string configuration_fault(const Launch& launch) {
 }
 
 // Runs the blocks on the host's threads, a bounded number of pieces whatever the number of threads.
-void run_grid(const Launch& launch, const std::string& name) {
+void run_grid(const Launch& launch, const void* call, const std::string& name) {
   const std::uint64_t first_seed = seed().load();
   const std::uint64_t mixed =
       first_seed == 0 ? 0 : first_seed * 0x2545f4914f6cdd1du + launch_number.fetch_add(1) * 977;
   const auto blocks = static_cast<std::int64_t>(std::uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z);
-  const DeviceAccess access;
+  const KernelScope scope;
   parallel_for(blocks, blocks / 256 + 1, [&](std::int64_t begin, std::int64_t end) {
     BlockRunner& runner = BlockRunner::of_this_thread();
     for (std::int64_t i = begin; i < end; ++i) {
@@ -120,7 +128,7 @@ void run_grid(const Launch& launch, const std::string& name) {
       const uint3 index = {static_cast<unsigned>(linear % launch.grid.x),
                            static_cast<unsigned>(row % launch.grid.y),
                            static_cast<unsigned>(row / launch.grid.y)};
-      runner.run(launch, name, index, mixed == 0 ? 0 : (mixed ^ linear * 0x9e3779b97f4a7c15u) | 1u);
+      runner.run(launch, call, name, index, mixed == 0 ? 0 : (mixed ^ linear * 0x9e3779b97f4a7c15u) | 1u);
     }
   });
 }
@@ -142,9 +150,9 @@ cudaError_t submit(Launch launch, cudaStream_t stream) {
                                                       shared_memory_optin, " after cudaFuncSetAttribute)"));
   return enqueue(stream, "launch", [launch = std::move(launch)] {
     const std::string& name = name_of(launch.kernel);
-    check_arguments(launch, name);
+    const std::shared_ptr<const void> call = prepared_call(launch, name);
     count([&](Counters& c) { ++c.launches[name]; });
-    run_grid(launch, name);
+    run_grid(launch, call.get(), name);
     return cudaSuccess;
   });
 }

@@ -15,10 +15,10 @@
 
 namespace norma::emulator {
 
-/// One argument of a launch, as the check for stray pointers sees it.
+/// One argument of a launch, as the search for pointers sees it.
 struct Argument {
   const std::type_info* type;
-  const void* value;
+  std::size_t offset;  // in the call
   std::size_t bytes;
   bool is_pointer;
   bool is_struct;
@@ -28,8 +28,9 @@ struct Launch {
   const void* kernel;
   dim3 grid, block;
   std::size_t shared_bytes;
-  std::shared_ptr<const void> call;  // the kernel's address and arguments
-  void (*run)(const void* call);     // runs one thread
+  std::shared_ptr<const void> call;                 // the kernel's address and arguments
+  std::shared_ptr<void> (*copy)(const void* call);  // for one run, with pointers as the kernel may use them
+  void (*run)(const void* call);                    // runs one thread
   std::vector<Argument> arguments;
 };
 
@@ -49,19 +50,24 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::si
     std::tuple<Parameters...> arguments;
   };
   auto call = std::make_shared<Call>(Call{kernel, {std::forward<Arguments>(arguments)...}});
-  std::vector<Argument> described = std::apply(
-      [](const auto&... argument) {
-        return std::vector<Argument>{Argument{&typeid(argument), &argument, sizeof(argument),
-                                              std::is_pointer_v<std::remove_cvref_t<decltype(argument)>>,
-                                              std::is_class_v<std::remove_cvref_t<decltype(argument)>>}...};
-      },
-      call->arguments);
-  return submit({reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, std::move(call),
-                 [](const void* data) {
-                   const Call& c = *static_cast<const Call*>(data);
-                   std::apply(c.kernel, c.arguments);
-                 },
-                 std::move(described)},
+  const auto described = [&](const auto& argument) {
+    using Type = std::remove_cvref_t<decltype(argument)>;
+    const auto offset = reinterpret_cast<const char*>(&argument) - reinterpret_cast<const char*>(call.get());
+    return Argument{&typeid(Type), static_cast<std::size_t>(offset), sizeof(Type), std::is_pointer_v<Type>,
+                    std::is_class_v<Type>};
+  };
+  std::vector<Argument> list =
+      std::apply([&](const auto&... argument) { return std::vector<Argument>{described(argument)...}; },
+                 call->arguments);
+  const auto copy = [](const void* data) -> std::shared_ptr<void> {
+    return std::make_shared<Call>(*static_cast<const Call*>(data));
+  };
+  const auto run = [](const void* data) {
+    const Call& c = *static_cast<const Call*>(data);
+    std::apply(c.kernel, c.arguments);
+  };
+  return submit({reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, std::move(call), copy, run,
+                 std::move(list)},
                 stream);
 }
 

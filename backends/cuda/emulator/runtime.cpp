@@ -105,8 +105,7 @@ cudaError_t copy(const char* call, void* to, const void* from, std::size_t bytes
     if (std::string fault = copy_fault(to, from, bytes, kind); !fault.empty())
       return fail(cudaErrorInvalidValue, std::move(fault));
     count([&](Counters& c) { count_copy(c, kind, bytes); });
-    const DeviceAccess access;
-    std::memmove(to, from, bytes);
+    std::memmove(reachable(to), reachable(from), bytes);
     return cudaSuccess;
   });
 }
@@ -116,8 +115,7 @@ cudaError_t set(const char* call, void* to, int value, std::size_t bytes, cudaSt
     if (bytes == 0) return cudaSuccess;
     if (std::string fault = device_range_fault(to, bytes); !fault.empty())
       return fail(cudaErrorInvalidValue, std::move(fault));
-    const DeviceAccess access;
-    std::memset(to, value, bytes);
+    std::memset(reachable(to), value, bytes);
     return cudaSuccess;
   });
 }
