@@ -254,8 +254,8 @@ class Backend {
   virtual bool embedding(View /*y*/, View /*table*/, View /*index*/) { return false; }
   /// dtable (zeroed by the caller) [index[r]] += dy[r], equal indices in order of r.
   virtual bool embedding_backward(View /*dtable*/, View /*dy*/, View /*index*/) { return false; }
-  /// Sum of squares of all elements of all views, in f64. Contiguous views.
-  virtual bool sum_of_squares(std::span<const View> /*xs*/, double& /*result*/) { return false; }
+  /// sum (f64, one element) = the squares of all elements of all views, added in f64. Contiguous views.
+  virtual bool sum_of_squares(View /*sum*/, std::span<const View> /*xs*/) { return false; }
   /// In place on contiguous weight, first and second moment.
   virtual bool adam(View /*weight*/, View /*gradient*/, View /*m*/, View /*v*/, const AdamOptions&) {
     return false;

@@ -113,11 +113,8 @@ StepReport DigitsTrainer::update() {
   optimizer_.zero_grad();
   const Tensor loss = cross_entropy(model_(Tensor(batch.images).to(device)), Tensor(batch.labels).to(device));
   loss.backward();
-  report.loss = loss.item();
-  report.gradient_norm = nn::clip_grad_norm_(model_.parameters(), std::numeric_limits<double>::infinity());
-  NORMA_CHECK(std::isfinite(report.loss) && std::isfinite(report.gradient_norm), "training: at step ", step_,
-              " the loss is ", report.loss, " and the gradient's norm ", report.gradient_norm,
-              "; try a lower --lr");
+  const Tensor norm = nn::clip_grad_norm_(model_.parameters(), std::numeric_limits<double>::infinity());
+  report.read(loss.detach().to(f64), norm, step_, "try a lower --lr");
   optimizer_.step();
   ++step_;
   return report;

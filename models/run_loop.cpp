@@ -1,7 +1,9 @@
 #include "models/run_loop.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "autograd/ops.h"
 #include "core/file.h"
 #include "core/number.h"
 #include "models/csv_log.h"
@@ -135,6 +137,13 @@ class Run {
 };
 
 }  // namespace
+
+void StepReport::read(const Tensor& mean_loss, const Tensor& norm, std::int64_t step, const char* advice) {
+  const std::vector<double> numbers = stack({mean_loss.detach(), norm}).to_vector<double>();
+  loss = numbers[0], gradient_norm = numbers[1];
+  NORMA_CHECK(std::isfinite(loss) && std::isfinite(gradient_norm), "training: at step ", step,
+              " the loss is ", loss, " and the gradient's norm ", gradient_norm, "; ", advice);
+}
 
 void check(const LoopSettings& s) {
   check_range("--steps", s.steps, s.steps >= 1, "at least 1");

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "autograd/tensor.h"
+
 namespace norma::models {
 
 struct StepReport {
@@ -15,6 +17,10 @@ struct StepReport {
   double gradient_norm = 0;  // before clipping
   double lr = 0;
   std::int64_t items = 0;  // tokens or images
+
+  /// Fills in loss and gradient_norm (f64 [] each) by one copy from the device, the step's only wait for it.
+  /// Throws Error with the advice when one is not finite.
+  void read(const Tensor& mean_loss, const Tensor& norm, std::int64_t step, const char* advice);
 };
 
 /// What the loop trains.

@@ -30,6 +30,7 @@ StepReport Trainer::update() {
   model_.train();
   optimizer_.zero_grad();
   std::optional<nn::probe::Pause> later_pieces;
+  Tensor mean_loss = zeros({}, f64, model_.device());
   for (std::int64_t piece = 0; piece < settings_.accumulate; ++piece) {
     if (piece == 1) later_pieces.emplace();  // the probe looks at the first piece
     const Batch batch = task_.next_batch(settings_.batch, data_);
@@ -37,14 +38,12 @@ StepReport Trainer::update() {
     const Tensor targets = Tensor(batch.targets).to(model_.device());
     const Tensor loss = cross_entropy(model_(tokens), targets) / static_cast<double>(settings_.accumulate);
     loss.backward();
-    report.loss += loss.item();
+    mean_loss = mean_loss + loss.detach().to(f64);
     report.items += tokens.numel();
   }
   const double limit = settings_.clip > 0 ? settings_.clip : std::numeric_limits<double>::infinity();
-  report.gradient_norm = nn::clip_grad_norm_(model_.parameters(), limit);
-  NORMA_CHECK(std::isfinite(report.loss) && std::isfinite(report.gradient_norm), "training: at step ", step_,
-              " the loss is ", report.loss, " and the gradient's norm ", report.gradient_norm,
-              "; try a lower --lr or a smaller --clip");
+  report.read(mean_loss, nn::clip_grad_norm_(model_.parameters(), limit), step_,
+              "try a lower --lr or a smaller --clip");
   optimizer_.set_lr(report.lr);
   optimizer_.step();
   ++step_;

@@ -57,8 +57,8 @@ bool CpuBackend::adam(View weight, View gradient, View m, View v, const AdamOpti
   return true;
 }
 
-bool CpuBackend::sum_of_squares(std::span<const View> xs, double& result) {
-  result = 0;
+bool CpuBackend::sum_of_squares(View sum, std::span<const View> xs) {
+  double result = 0;
   for (const View& x : xs) {
     NORMA_ASSERT(x.is_contiguous());
     const std::int64_t blocks = (x.numel() + block_elements - 1) / block_elements;
@@ -67,6 +67,7 @@ bool CpuBackend::sum_of_squares(std::span<const View> xs, double& result) {
               [&]<class T>() { add_squares<T>(x.numel(), pointer<T>(x), partials.data()); });
     for (std::int64_t b = 0; b < blocks; ++b) result += partials.data()[b];
   }
+  *pointer<double>(sum) = result;
   return true;
 }
 

@@ -73,7 +73,7 @@ class CudaBackend final : public Backend {
   bool dropout(View y, View x, RandomKey key, double p) override;
   bool embedding(View y, View table, View index) override;
   bool embedding_backward(View dtable, View dy, View index) override;
-  bool sum_of_squares(std::span<const View> xs, double& result) override;
+  bool sum_of_squares(View sum, std::span<const View> xs) override;
   bool adam(View weight, View gradient, View m, View v, const AdamOptions& options) override;
 
  private:

@@ -2,22 +2,40 @@
 
 #include <cmath>
 
+#include "autograd/ops.h"
+
 namespace norma::nn {
 namespace {
 
-double sum_of_squares(const std::vector<Array>& arrays) {
-  if (arrays.empty()) return 0;
+// f64 [], on the device of the arrays.
+Tensor sum_of_squares(const std::vector<Array>& arrays) {
+  const Device device = arrays.empty() ? cpu : arrays[0].device();
   std::vector<View> views;
   bool alike = true;  // a kernel takes views of one dtype
   for (const Array& array : arrays) {
     views.push_back(array.view());
-    alike = alike && array.dtype() == arrays[0].dtype() && array.device() == arrays[0].device();
+    alike = alike && array.dtype() == arrays[0].dtype() && array.device() == device;
   }
-  double result = 0;
-  if (alike && !DefinitionsOnly::active() && backend(arrays[0].device()).sum_of_squares(views, result))
-    return result;
-  for (const Array& array : arrays) result += Tensor(array).to(f64).square().sum().item();
-  return result;
+  if (alike && !DefinitionsOnly::active()) {
+    const Array sum = Array::empty({}, f64, device);
+    if (backend(device).sum_of_squares(sum.view(), views)) return Tensor(sum);
+  }
+  Tensor sum = zeros({}, f64, device);
+  for (const Array& array : arrays) sum = sum + Tensor(array).to(f64).square().sum().to(device);
+  return sum;
+}
+
+// Scales by min(1, max_norm / (norm + 1e-6)). The host reads the factor and leaves out what changes nothing;
+// reading it on another device would wait for that device.
+void scale(const std::vector<Tensor>& gradients, double max_norm, const Tensor& norm) {
+  if (is_host(norm.device())) {
+    const double factor = max_norm / (norm.item() + 1e-6);
+    if (!std::isfinite(norm.item()) || factor >= 1) return;
+    for (const Tensor& gradient : gradients) gradient.mul_(factor);
+  } else if (std::isfinite(max_norm)) {
+    const Tensor factor = (max_norm / (norm + 1e-6)).clamp(0, 1).masked_fill(logical_not(norm.isfinite()), 1);
+    for (const Tensor& gradient : gradients) gradient.mul_(factor.to(gradient.dtype()).to(gradient.device()));
+  }
 }
 
 [[noreturn]] void blame(const std::vector<NamedTensor>& parameters, double norm) {
@@ -33,7 +51,7 @@ double sum_of_squares(const std::vector<Array>& arrays) {
 
 }  // namespace
 
-double clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm, bool error_if_nonfinite) {
+Tensor clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm, bool error_if_nonfinite) {
   NORMA_CHECK(max_norm >= 0, "clip_grad_norm_: max_norm must be >= 0, got ", max_norm);
   const NoGrad no_grad;
   std::vector<Tensor> gradients;
@@ -45,19 +63,13 @@ double clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_no
       arrays.push_back(gradient.array().contiguous());
     }
   }
-  const double norm = std::sqrt(sum_of_squares(arrays));
-  if (!std::isfinite(norm)) {
-    if (error_if_nonfinite) blame(parameters, norm);
-    return norm;
-  }
-  const double scale = max_norm / (norm + 1e-6);
-  if (scale < 1) {
-    for (const Tensor& gradient : gradients) gradient.mul_(scale);
-  }
+  const Tensor norm = sum_of_squares(arrays).sqrt();
+  if (error_if_nonfinite && !std::isfinite(norm.item())) blame(parameters, norm.item());
+  scale(gradients, max_norm, norm);
   return norm;
 }
 
-double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, bool error_if_nonfinite) {
+Tensor clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, bool error_if_nonfinite) {
   std::vector<NamedTensor> named;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     named.emplace_back(norma::detail::concat("parameter ", i), parameters[i]);

@@ -324,11 +324,11 @@ TEST_SUITE("kernels fused") {
     const Array a = Array::full({100000}, 1e20, f32), b = Array::full({3}, 2, f64),
                 none = Array::empty({0}, f32);
     const View views[] = {a.view(), b.view(), none.view()};
-    double result = 1;
-    REQUIRE(kernels().sum_of_squares(views, result));
-    CHECK(close(result, 1e45 + 12, 1e-6));
-    REQUIRE(kernels().sum_of_squares({}, result));
-    CHECK(result == 0);
+    const Array sum = Array::full({}, 1, f64);
+    REQUIRE(kernels().sum_of_squares(sum.view(), views));
+    CHECK(close(sum.at({}), 1e45 + 12, 1e-6));
+    REQUIRE(kernels().sum_of_squares(sum.view(), {}));
+    CHECK(sum.at({}) == 0);
   }
   TEST_CASE("R34 subnormals and NaN are alive in the kernels") {
     const Array x = Array::from(std::vector<float>{1e-40f, NAN, -1e-40f}, {3}), y = Array::empty({3}, f32);

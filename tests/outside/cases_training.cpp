@@ -44,7 +44,7 @@ Tensors clipped(Tensors& in, const CaseOptions& o) {
     parameters.push_back(zeros_like(gradient).set_requires_grad());
     parameters.back().set_grad(gradient.clone());
   }
-  Tensors outputs{Tensor::scalar(nn::clip_grad_norm_(parameters, o.number("max_norm")), f64)};
+  Tensors outputs{nn::clip_grad_norm_(parameters, o.number("max_norm"))};
   for (const Tensor& parameter : parameters) outputs.push_back(parameter.grad());
   return outputs;
 }
