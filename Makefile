@@ -141,7 +141,8 @@ ifeq ($(cuda),cuda)
   GENCODE := $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch)$(comma)code=sm_$(arch)) \
     -gencode arch=compute_$(newest_arch),code=compute_$(newest_arch)
   NVCC_HOST_FLAGS = -fopenmp -Wall -Wextra $(WERROR) $(filter -g -f%,$(COMMON))
-  NVCCFLAGS = -std=c++20 -ccbin $(lastword $(CXX)) $(GENCODE) $(DEFINES) $(if $(WERROR),-Werror all-warnings) \
+  # Kernels call constexpr functions of the standard library.
+  NVCCFLAGS = -std=c++20 --expt-relaxed-constexpr -ccbin $(lastword $(CXX)) $(GENCODE) $(DEFINES) $(if $(WERROR),-Werror all-warnings) \
     -Xcompiler=$(subst $(space),$(comma),$(strip $(NVCC_HOST_FLAGS))) -I.
 endif
 ifeq ($(cuda),emulate)

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/host_device.h"
 #include "core/random.h"
 
 namespace norma {
@@ -15,26 +16,26 @@ using RandomBits = std::array<std::uint32_t, 4>;
 
 /// In [0, 1): 24 random bits for f32, 53 for f64.
 template <class T>
-T unit_uniform(const RandomBits& bits);
+NORMA_HOST_DEVICE T unit_uniform(const RandomBits& bits);
 template <>
-inline float unit_uniform<float>(const RandomBits& bits) {
+NORMA_HOST_DEVICE inline float unit_uniform<float>(const RandomBits& bits) {
   return static_cast<float>(bits[0] >> 8) * 0x1p-24f;
 }
 template <>
-inline double unit_uniform<double>(const RandomBits& bits) {
+NORMA_HOST_DEVICE inline double unit_uniform<double>(const RandomBits& bits) {
   const std::uint64_t high = std::uint64_t{bits[0]} << 21, low = bits[1] >> 11;
   return static_cast<double>(high | low) * 0x1p-53;
 }
 
 /// In [a, b); a where the interval is empty.
 template <class T>
-T uniform(const RandomBits& bits, T a, T b) {
+NORMA_HOST_DEVICE T uniform(const RandomBits& bits, T a, T b) {
   const T x = std::fma(b - a, unit_uniform<T>(bits), a);
   return x < b ? x : std::fmax(a, std::nextafter(b, a));  // rounding may reach b
 }
 
 /// Box and Muller's method: mean + deviation * sqrt(-2 ln u) cos(2 pi v), in f64.
-inline double normal(const RandomBits& bits, double mean, double deviation) {
+NORMA_HOST_DEVICE inline double normal(const RandomBits& bits, double mean, double deviation) {
   const double u = (static_cast<double>(bits[0]) * 4294967296.0 + static_cast<double>(bits[1]) + 1) * 0x1p-64;
   const double v = (static_cast<double>(bits[2]) * 4294967296.0 + static_cast<double>(bits[3])) * 0x1p-64;
   const double radius = std::sqrt(-2.0 * std::log(u));
@@ -42,11 +43,11 @@ inline double normal(const RandomBits& bits, double mean, double deviation) {
 }
 
 /// Phi(x), without cancellation in the lower tail.
-inline double normal_cdf(double x) { return 0.5 * std::erfc(x * -0.7071067811865476); }
+NORMA_HOST_DEVICE inline double normal_cdf(double x) { return 0.5 * std::erfc(x * -0.7071067811865476); }
 
 /// x with Phi(x) = p for p in (0, 1/2]. The start lies left of the root; Newton steps on ln Phi, which is
 /// concave, stay there and converge.
-inline double lower_quantile(double p) {
+NORMA_HOST_DEVICE inline double lower_quantile(double p) {
   const double target = std::log(p);
   double x = -std::sqrt(std::fmax(0.0, -2.0 * std::log(2.0 * p)));  // Phi(x) <= exp(-x^2 / 2) / 2
   for (int step = 0; step < 60; ++step) {
@@ -62,7 +63,7 @@ inline double lower_quantile(double p) {
 
 /// Standard normal cut to [a, b], by inversion of its distribution function. An interval above zero is
 /// mirrored, so that the tails keep their digits.
-inline double truncated_normal(const RandomBits& bits, double a, double b) {
+NORMA_HOST_DEVICE inline double truncated_normal(const RandomBits& bits, double a, double b) {
   const double u = unit_uniform<double>(bits);
   const bool mirrored = a > 0;
   const double low = mirrored ? -b : a, high = mirrored ? -a : b;
@@ -74,9 +75,11 @@ inline double truncated_normal(const RandomBits& bits, double a, double b) {
 }
 
 /// The threshold that the first 32 bits stay below with probability p.
-inline std::uint64_t bernoulli_threshold(double p) {
+NORMA_HOST_DEVICE inline std::uint64_t bernoulli_threshold(double p) {
   return p >= 1 ? 4294967296u : p > 0 ? static_cast<std::uint64_t>(p * 4294967296.0) : 0u;
 }
-inline bool bernoulli(const RandomBits& bits, std::uint64_t threshold) { return bits[0] < threshold; }
+NORMA_HOST_DEVICE inline bool bernoulli(const RandomBits& bits, std::uint64_t threshold) {
+  return bits[0] < threshold;
+}
 
 }  // namespace norma

@@ -8,12 +8,7 @@
 #include <type_traits>
 
 #include "core/backend.h"
-
-#ifdef __CUDACC__
-#  define NORMA_HOST_DEVICE __host__ __device__
-#else
-#  define NORMA_HOST_DEVICE
-#endif
+#include "core/host_device.h"
 
 namespace norma {
 

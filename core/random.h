@@ -6,11 +6,13 @@
 #include <array>
 #include <cstdint>
 
+#include "core/host_device.h"
+
 namespace norma {
 
 /// Ten rounds of Philox 4x32: 128 random bits from a 128-bit counter and a 64-bit key.
-constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
-                                              std::array<std::uint32_t, 2> key) {
+NORMA_HOST_DEVICE constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
+                                                                std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t{0xD2511F53u} * counter[0];
     const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * counter[2];
@@ -29,7 +31,7 @@ struct RandomKey {
 };
 
 /// The 128 random bits of element i of a draw: counter {offset + i low, high, 0, 0}, key {seed low, high}.
-constexpr std::array<std::uint32_t, 4> random_bits(RandomKey key, std::int64_t i) {
+NORMA_HOST_DEVICE constexpr std::array<std::uint32_t, 4> random_bits(RandomKey key, std::int64_t i) {
   const std::uint64_t counter = key.offset + static_cast<std::uint64_t>(i);
   return philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 0, 0},
                 {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)});

@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/device.h"
 #include "core/dtype.h"
+#include "core/host_device.h"
 #include "core/npy.h"
 #include "core/parallel.h"
 #include "core/random.h"

@@ -9,8 +9,7 @@
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/scratch.h"
 #include "backends/cpu/sums.h"
-#include "backends/elementwise.h"
-#include "backends/strided.h"
+#include "backends/reduction.h"
 
 namespace norma {
 
@@ -20,31 +19,10 @@ constexpr std::int64_t chunk_elements = 65536;  // of a reduction that is cut
 constexpr std::int64_t column_tile = 256;       // outputs side by side whose accumulators stay in L1
 constexpr std::int64_t column_block = 64;       // rows added up in T before going to the total
 
-/// Start value, type of the total, and how a block of T and totals are combined.
 template <Reduce op, class T>
-struct Combine {
-  static constexpr bool is_sum = op == Reduce::sum;
-  using Total = std::conditional_t<is_sum && std::is_floating_point_v<T>, double, T>;
-
-  template <class A>
-  static A start() {
-    constexpr bool has_infinity = std::numeric_limits<A>::has_infinity;
-    if constexpr (op == Reduce::max) {
-      return has_infinity ? -std::numeric_limits<A>::infinity() : std::numeric_limits<A>::lowest();
-    } else if constexpr (op == Reduce::min) {
-      return has_infinity ? std::numeric_limits<A>::infinity() : std::numeric_limits<A>::max();
-    } else {
-      return A(op == Reduce::all);
-    }
-  }
-  template <class A>
-  static A merge(A a, A b) {
-    if constexpr (op == Reduce::sum) return arithmetic<Binary::add>(a, b);
-    if constexpr (op == Reduce::max) return arithmetic<Binary::maximum>(a, b);
-    if constexpr (op == Reduce::min) return arithmetic<Binary::minimum>(a, b);
-    if constexpr (op == Reduce::any) return a || b;
-    if constexpr (op == Reduce::all) return a && b;
-  }
+struct Combine : Reduction<op, T> {
+  using typename Reduction<op, T>::Total;
+  using Reduction<op, T>::is_sum, Reduction<op, T>::merge;
   /// Of n contiguous values. Eight independent lanes, so that the loop vectorizes whatever the operation.
   static Total contiguous(std::int64_t n, const T* x) {
     if constexpr (is_sum && std::is_floating_point_v<T>) {
@@ -52,7 +30,7 @@ struct Combine {
     } else {
       constexpr int lanes = 8;
       T lane[lanes];
-      std::fill(lane, lane + lanes, start<T>());
+      std::fill(lane, lane + lanes, Combine::template start<T>());
       std::int64_t i = 0;
       for (; i + lanes <= n; i += lanes) {
         for (int l = 0; l < lanes; ++l) lane[l] = merge(lane[l], x[i + l]);
@@ -63,28 +41,6 @@ struct Combine {
     }
   }
 };
-
-/// Kept axes with the strides of (y, x); reduced axes with the strides of x.
-struct Plan {
-  Loop<2> kept;
-  Loop<1> reduced;
-};
-
-Plan make_plan(const View& y, const View& x) {
-  NORMA_ASSERT(y.rank == x.rank);
-  Plan plan;
-  for (int axis = 0; axis < x.rank; ++axis) {
-    if (y.shape[axis] == x.shape[axis]) {
-      plan.kept.push(x.shape[axis], {y.strides[axis], x.strides[axis]});
-    } else {
-      NORMA_ASSERT(y.shape[axis] == 1);
-      plan.reduced.push(x.shape[axis], {x.strides[axis]});
-    }
-  }
-  plan.kept = coalesce(plan.kept, true);
-  plan.reduced = coalesce(plan.reduced, true);
-  return plan;
-}
 
 /// The reduction of elements [begin, end) of the reduced axes, for the output whose first element is x.
 template <class C, class T>
@@ -105,7 +61,7 @@ typename C::Total reduce_range(const Loop<1>& reduced, std::int64_t begin, std::
 
 /// Output by output; few and long ones are cut into chunks.
 template <class C, class T>
-void reduce_rows(const Plan& plan, T* y, const T* x) {
+void reduce_rows(const ReductionPlan& plan, T* y, const T* x) {
   using Total = typename C::Total;
   const std::int64_t outputs = plan.kept.numel(), length = plan.reduced.numel();
   const std::int64_t chunks = (length + chunk_elements - 1) / chunk_elements;
@@ -161,7 +117,7 @@ void add_columns(const Loop<1>& reduced, std::int64_t begin, std::int64_t end, c
 
 /// Tiles of neighbouring outputs (x is contiguous along the innermost kept axis) times chunks of rows.
 template <class C, class T>
-void reduce_columns(const Plan& plan, T* y, const T* x) {
+void reduce_columns(const ReductionPlan& plan, T* y, const T* x) {
   using Total = typename C::Total;
   const std::int64_t columns = plan.kept.inner(), rows = plan.reduced.numel();
   const std::int64_t groups = plan.kept.numel() / columns, tiles = (columns + column_tile - 1) / column_tile;
@@ -205,7 +161,7 @@ void reduce_columns(const Plan& plan, T* y, const T* x) {
 template <Reduce op, class T>
 void run(const View& y, const View& x) {
   using C = Combine<op, T>;
-  Plan plan = make_plan(y, x);
+  ReductionPlan plan = make_plan(y, x);
   if (plan.kept.numel() == 0) return;
   // A contiguous kept axis goes innermost; the reduced axes are walked outside it.
   int contiguous = -1;

@@ -4,6 +4,7 @@
 // atomics in sums: results do not depend on the order in which blocks run.
 #pragma once
 
+#include "backends/cuda/device_errors.h"
 #include "backends/cuda/launch.h"
 #include "core/backend.h"
 
@@ -79,6 +80,7 @@ class CudaBackend final : public Backend {
  private:
   cudaStream_t stream_ = nullptr;
   cublasHandle_t blas_ = nullptr;
+  DeviceErrors errors_;
 };
 
 }  // namespace norma
