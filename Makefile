@@ -134,6 +134,8 @@ endif
 CUDA_HOME ?= /usr/local/cuda
 NVCC ?= $(CUDA_HOME)/bin/nvcc
 CUDA_ARCHS ?= 75 80 86 89 90
+# Kernels call constexpr functions of the standard library.
+NVCC_LANGUAGE := -std=c++20 --expt-relaxed-constexpr
 ifeq ($(cuda),cuda)
   CUDA_INCLUDE := -isystem $(CUDA_HOME)/include
   CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart -lcublas
@@ -141,8 +143,7 @@ ifeq ($(cuda),cuda)
   GENCODE := $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch)$(comma)code=sm_$(arch)) \
     -gencode arch=compute_$(newest_arch),code=compute_$(newest_arch)
   NVCC_HOST_FLAGS = -fopenmp -Wall -Wextra $(WERROR) $(filter -g -f%,$(COMMON))
-  # Kernels call constexpr functions of the standard library.
-  NVCCFLAGS = -std=c++20 --expt-relaxed-constexpr -ccbin $(lastword $(CXX)) $(GENCODE) $(DEFINES) $(if $(WERROR),-Werror all-warnings) \
+  NVCCFLAGS = $(NVCC_LANGUAGE) -ccbin $(lastword $(CXX)) $(GENCODE) $(DEFINES) $(if $(WERROR),-Werror all-warnings) \
     -Xcompiler=$(subst $(space),$(comma),$(strip $(NVCC_HOST_FLAGS))) -I.
 endif
 ifeq ($(cuda),emulate)
@@ -343,6 +344,19 @@ $(BUILD)/docs/%.checked: $(BUILD)/docs/%.cu $(LIBRARY)
 	$(call say,DOCS,$*)
 	$(Q)$(NVCC) $(NVCCFLAGS) -c $< -o $(BUILD)/docs/$*.o
 	@touch $@
+
+# What the compiler made of each kernel. Needs nvcc, no GPU and no other build.
+.PHONY: cuda-report
+REPORT_ARCH ?= sm_80
+report := $(patsubst backends/cuda/%.cu,build/cuda-report/$(REPORT_ARCH)/%.txt,$(wildcard backends/cuda/*.cu))
+cuda-report: $(report)  ## registers, spills and shared memory of every kernel (nvcc; REPORT_ARCH=sm_80); fails if a norm spills
+	@sh tests/cuda_report.sh $^
+build/cuda-report/$(REPORT_ARCH)/%.txt: backends/cuda/%.cu
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)
+	$(Q)$(NVCC) $(NVCC_LANGUAGE) -arch=$(REPORT_ARCH) -Xptxas -v -I. -MMD -MP -MT $@ -MF $(@:.txt=.d) -c $< -o $(@:.txt=.o) 2> $@ || \
+	  { cat $@; exit 1; }
+-include $(report:.txt=.d)
 
 # --------------------------------------------------------------------------------------------- checks
 .PHONY: floors umbrella format format-check size user-compile-time

@@ -15,7 +15,7 @@ namespace {
 using namespace cuda_attention;
 
 template <class T, int width>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 6)
     attention_forward(Heads<T> y, double* lse, Heads<const T> q, Heads<const T> k, Heads<const T> v,
                       Rule<T> rule) {
   NORMA_DYNAMIC_SHARED(T, shared);
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(threads)
         s[i][j] = rule.score(s[i][j], slope, b, h, first + tile_row(i), key + tile_column(j));
         m = s[i][j] > m ? s[i][j] : m;
       }
-      m = row_max(m);
+      m = warp_max<lanes>(m);
       const T shrink = m == largest[i] ? T(1) : std::exp(largest[i] - m);
       largest[i] = m;
       sum[i] *= shrink;
@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(threads)
   T factor[per_thread];
 #pragma unroll
   for (int i = 0; i < per_thread; ++i) {
-    const double total = row_sum(static_cast<double>(sum[i]));
+    const double total = warp_sum<lanes>(static_cast<double>(sum[i]));
     factor[i] = total == 0 ? T(0) : static_cast<T>(1 / total);
     const std::int64_t row = first + tile_row(i);
     if (blockIdx.y == 0 && tile_column(0) == 0 && row < q.length)

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "backends/cuda/launch.h"
+#include "backends/cuda/reduce.cuh"
 #include "core/backend.h"
 #include "core/check.h"
 
@@ -22,21 +22,6 @@ inline constexpr int per_thread = tile / 8;  // rows and columns of scores that 
 
 __device__ inline int tile_row(int i) { return static_cast<int>(threadIdx.x) / lanes + 8 * i; }
 __device__ inline int tile_column(int j) { return static_cast<int>(threadIdx.x) % lanes + lanes * j; }
-
-/// Over the threads that share a row.
-template <class T>
-__device__ T row_sum(T value) {
-  for (int step = lanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
-  return value;
-}
-template <class T>
-__device__ T row_max(T value) {
-  for (int step = lanes / 2; step > 0; step /= 2) {
-    const T other = __shfl_xor_sync(0xffffffffu, value, step);
-    value = other > value ? other : value;
-  }
-  return value;
-}
 
 /// The rows of one head.
 template <class T>

@@ -7,7 +7,7 @@
 // sums need no atomics. Where p is 0, ds is 0 and nothing is multiplied.
 #include "backends/cuda/attention.cuh"
 #include "backends/cuda/cuda_backend.h"
-#include "core/allocator.h"
+#include "backends/cuda/scratch.h"
 
 namespace norma {
 namespace {
@@ -48,8 +48,7 @@ __global__ void __launch_bounds__(32 * delta_rows)
   T sum = 0;
   for (std::int64_t e = threadIdx.x % 32; e < y.width; e += 32)
     sum += a.data[i * a.stride + e] * c.data[i * c.stride + e];
-  double total = static_cast<double>(sum);
-  for (int step = 16; step > 0; step /= 2) total += __shfl_xor_sync(0xffffffffu, total, step);
+  const double total = warp_sum(static_cast<double>(sum));
   if (threadIdx.x % 32 == 0) delta[row] = static_cast<T>(total);
 }
 
@@ -161,8 +160,8 @@ void backward(const View& dq, const View& dk, const View& dv, const View& dy, co
               cudaStream_t stream) {
   const Heads<const T> queries(q), keys(k), values(v), dys(dy), ys(y);
   const std::int64_t rows = queries.batch * queries.heads * queries.length;
-  const Storage scratch(rows * static_cast<std::int64_t>(sizeof(T)), cuda);
-  T* const delta = static_cast<T*>(scratch.data());
+  const DeviceScratch<T> scratch(rows);
+  T* const delta = scratch.data();
   if (rows > 0) {
     launch(attention_delta<T>, dim3(static_cast<unsigned>((rows + delta_rows - 1) / delta_rows)),
            dim3(32 * delta_rows), 0, stream, delta, dys, ys, rows);

@@ -45,10 +45,5 @@ bool CudaBackend::gelu(View, View, bool) { return false; }
 bool CudaBackend::gelu_backward(View, View, View, bool) { return false; }
 bool CudaBackend::silu(View, View) { return false; }
 bool CudaBackend::silu_backward(View, View, View) { return false; }
-bool CudaBackend::attention(View, View, View, View, View, View, const AttentionOptions&) { return false; }
-bool CudaBackend::attention_backward(View, View, View, View, View, View, View, View, View, View,
-                                     const AttentionOptions&) {
-  return false;
-}
 
 }  // namespace norma
