@@ -9,41 +9,10 @@
 
 #include "backends/cpu/moments.h"
 #include "backends/cpu/scratch.h"
+#include "backends/statistics.h"
 #include "backends/strided.h"
 
 namespace norma {
-
-struct Channels {
-  std::int64_t n, channels, inner;
-
-  std::int64_t count() const { return n * inner; }  // values in a channel
-  std::int64_t numel() const { return n * channels * inner; }
-};
-
-inline Channels channels_of(const View& x) {
-  NORMA_ASSERT(x.rank == 3 && x.is_contiguous());
-  return {x.shape[0], x.shape[1], x.shape[2]};
-}
-
-/// Runs shorter than this are walked as columns. A mask over positions is the same for all columns of a row
-/// only where inner is 1.
-inline bool walks_columns(const Channels& x, bool masked) {
-  return x.inner == 1 || (x.inner < 32 && !masked);
-}
-
-/// Values behind a mean and the sum of squares around it.
-struct Moments {
-  double count = 0, mean = 0, squares = 0;
-
-  /// Both together (Chan, Golub, LeVeque 1979): centred, so that nothing cancels.
-  void add(const Moments& other) {
-    if (other.count == 0) return;
-    const double total = count + other.count, step = other.mean - mean;
-    mean = count == 0 ? other.mean : mean + step * (other.count / total);
-    squares += other.squares + (count == 0 ? 0 : step * step * (count * other.count / total));
-    count = total;
-  }
-};
 
 template <class T>
 Moments moments_of(const T* x, std::int64_t d) {

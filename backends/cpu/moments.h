@@ -4,21 +4,9 @@
 #include <cstdint>
 
 #include "backends/cpu/sums.h"
+#include "backends/statistics.h"
 
 namespace norma {
-
-/// x - mean. The mean is kept in two parts of T, so that f32 rows with a large mean lose nothing.
-template <class T>
-struct Centre {
-  T high, low;
-
-  explicit Centre(double mean)
-      : high(static_cast<T>(mean)), low(static_cast<T>(mean - static_cast<double>(high))) {}
-  T operator()(T x) const {
-    if constexpr (sizeof(T) == 8) return x - high;
-    return (x - high) - low;
-  }
-};
 
 /// Relative to the first element, so that the mean of a constant row is exact.
 template <class T>

@@ -38,13 +38,6 @@ void forward(Rows n, T* y, T* sum, double* rstd, const T* x, const T* residual, 
   });
 }
 
-/// q of the outside form. R is taken from rstd: where it is so much smaller than eps that this loses its
-/// digits, the term that q belongs to is below the rounding of g.
-double outside_factor(double rstd, double eps) {
-  const double root = 1 / rstd - eps;
-  return root > 0 ? 1 / (rstd * root) : 0;
-}
-
 /// g(j) is dy * weight; collect(j, x_hat) adds to the gradient of the weight.
 template <class T, class G, class Collect>
 void backward_row(std::int64_t d, std::int64_t counted, T* dx, const T* x, double rstd, double factor, G g,

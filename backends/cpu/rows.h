@@ -1,4 +1,4 @@
-// What the fused row kernels share: the [rows, d] reading of a view, blocks of rows, and parameter gradients.
+// What the fused row kernels share: blocks of rows, and parameter gradients.
 #pragma once
 
 #include <algorithm>
@@ -6,18 +6,10 @@
 
 #include "backends/cpu/scratch.h"
 #include "backends/cpu/sums.h"
+#include "backends/statistics.h"
 #include "backends/strided.h"
 
 namespace norma {
-
-struct Rows {
-  std::int64_t rows, d;
-};
-
-inline Rows rows_of(const View& x) {
-  NORMA_ASSERT(x.rank == 2 && x.is_contiguous());
-  return {x.shape[0], x.shape[1]};
-}
 
 /// Fewer rows than a row has parts: then the threads share one row after the other (along_row, row_sums)
 /// instead of taking a row each.

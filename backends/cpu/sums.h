@@ -80,12 +80,6 @@ double row_sum(std::int64_t n, Term&& term) {
   return row_sums<T>(n, [&](std::int64_t i, T& a, T&) { a += term(i); }).first;
 }
 
-/// A sum of squares in T that is trusted: large or small enough, it has neither overflowed nor lost terms.
-template <class T>
-bool is_safe_square(double sum) {
-  return sizeof(T) == 8 || (sum > 1e-28 && sum < 1e37);
-}
-
 /// Largest of n >= 0 values, -inf for none. A NaN among them may or may not be returned.
 template <class T>
 T row_max(std::int64_t n, const T* x) {
