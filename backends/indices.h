@@ -10,9 +10,7 @@ namespace norma {
 /// Throws "op: index 7 at position 3 is outside [0, 5)" for the first (row-major) index outside [0, extent).
 inline void check_indices(const View& index, std::int64_t extent, const char* op,
                           const char* what = "index") {
-  Loop<1> loop;
-  for (int axis = 0; axis < index.rank; ++axis) loop.push(index.shape[axis], {index.strides[axis]});
-  loop = coalesce(loop, false);
+  const Loop<1> loop = make_row_major_loop(index);
   const std::int64_t* values = pointer<std::int64_t>(index);
   // Blocks are examined in parallel; the exception of the first bad block is the one that arrives.
   parallel_for(loop.numel(), block_elements, [&](std::int64_t begin, std::int64_t end) {

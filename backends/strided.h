@@ -96,21 +96,36 @@ Loop<N> coalesce(const Loop<N>& full, bool reorder) {
   return merged;
 }
 
-/// The loop over views of one shape, in the fastest order.
+namespace detail {
+
 template <class... Views>
-Loop<1 + static_cast<int>(sizeof...(Views))> make_loop(const View& first, const Views&... rest) {
-  constexpr int count = 1 + static_cast<int>(sizeof...(Views));
-  const View* views[count] = {&first, &rest...};
+Loop<static_cast<int>(sizeof...(Views))> full_loop(const Views&... all) {
+  constexpr int count = static_cast<int>(sizeof...(Views));
+  const View* views[count] = {&all...};
   Loop<count> full;
-  for (int axis = 0; axis < first.rank; ++axis) {
+  for (int axis = 0; axis < views[0]->rank; ++axis) {
     std::int64_t stride[count];
     for (int k = 0; k < count; ++k) {
-      NORMA_ASSERT(views[k]->rank == first.rank && views[k]->shape[axis] == first.shape[axis]);
+      NORMA_ASSERT(views[k]->rank == views[0]->rank && views[k]->shape[axis] == views[0]->shape[axis]);
       stride[k] = views[k]->strides[axis];
     }
-    full.push(first.shape[axis], stride);
+    full.push(views[0]->shape[axis], stride);
   }
-  return coalesce(full, true);
+  return full;
+}
+
+}  // namespace detail
+
+/// The loop over views of one shape, in the fastest order.
+template <class... Views>
+auto make_loop(const View& first, const Views&... rest) {
+  return coalesce(detail::full_loop(first, rest...), true);
+}
+
+/// The same in row-major order.
+template <class... Views>
+auto make_row_major_loop(const View& first, const Views&... rest) {
+  return coalesce(detail::full_loop(first, rest...), false);
 }
 
 /// Where element `index` (row-major over the loop) lies in each operand.

@@ -10,6 +10,7 @@
 #include "core/host_device.h"
 #include "core/npy.h"
 #include "core/parallel.h"
+#include "core/precision.h"
 #include "core/random.h"
 #include "core/shape.h"
 #include "core/view.h"

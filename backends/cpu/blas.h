@@ -5,18 +5,12 @@
 
 #include <cstdint>
 
+#include "backends/matrices.h"
+
 namespace norma {
 
 /// Throws Error when OpenBLAS has its own thread pool, which fights OpenMP's threads for the cores.
 void check_blas();
-
-/// A matrix in memory: element (i, j) at data[i * leading + j], or at data[j * leading + i] when transposed.
-template <class T>
-struct Matrix {
-  T* data;
-  std::int64_t leading;  // at least 1 and at least the extent of the contiguous axis
-  bool transposed = false;
-};
 
 /// Makes OpenBLAS run on the calling thread while it lives.
 class SerialBlas {
