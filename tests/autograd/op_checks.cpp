@@ -188,6 +188,28 @@ std::vector<Setting> sizes(const OpRow& row, DType dtype, Device device) {
   return found;
 }
 
+namespace {
+/// The same values (expanded: the first slice along axis 0, repeated) with other strides.
+Array laid_out(const Array& x, Layout layout) {
+  if (x.rank() == 0) return x;
+  if (layout == Layout::transposed) {
+    return x.rank() < 2 ? x : x.transpose(0, -1).clone().transpose(0, -1);
+  }
+  if (layout == Layout::expanded) return x.slice(0, {0, 1}).expand(x.shape());
+  const Array wide =
+      Array::full(x.shape().with(-1, 2 * x.shape()[-1]), x.dtype() == i64 ? 0 : 99, x.dtype(), x.device());
+  const Array every_second = wide.slice(-1, {.step = 2});
+  every_second.copy_from(x);
+  return every_second;
+}
+}  // namespace
+
+Tensor with_layout(const Tensor& x, Layout layout, bool contiguous) {
+  if (!x.defined()) return x;
+  const Array array = laid_out(x.array(), layout);
+  return Tensor(contiguous ? array.clone() : array).set_requires_grad(x.requires_grad());
+}
+
 void collect_node_names(const Tensor& y, std::set<std::string>& names) {
   std::set<const Node*> seen;
   std::vector<const Node*> waiting{y.state()->node.get()};

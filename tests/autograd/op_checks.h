@@ -53,6 +53,11 @@ std::vector<std::uint64_t> absences(const OpRow& row);
 /// The settings of column (h): default size, one row, one column, no rows.
 std::vector<Setting> sizes(const OpRow& row, DType dtype, Device device);
 
+enum class Layout { transposed, stepped, expanded };
+/// The same values (expanded: the first slice along axis 0, repeated) with other strides; with `contiguous`,
+/// a copy of what comes out. Undefined stays undefined.
+Tensor with_layout(const Tensor& x, Layout layout, bool contiguous);
+
 /// Names of the graph nodes behind y.
 void collect_node_names(const Tensor& y, std::set<std::string>& names);
 

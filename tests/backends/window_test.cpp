@@ -1,35 +1,10 @@
 // unfold and fold: the cpu backend against the reference backend on random windows, adjointness, threads.
 #include "tests/backends/arrays.h"
+#include "tests/backends/required_checks.h"
 #include "tests/threads.h"
 
 namespace norma::tests {
 namespace {
-
-struct Case {
-  Shape x, columns;
-  Window window;
-};
-
-/// A window that fits, of any kernel, stride, padding and dilation; also places that lie in padding alone.
-Case draw(Maker& make) {
-  for (;;) {
-    Case found;
-    std::int64_t extent[2];
-    for (int axis = 0; axis < 2; ++axis) {
-      extent[axis] = 1 + make.below(9);
-      found.window.kernel[axis] = 1 + make.below(4);
-      found.window.stride[axis] = 1 + make.below(4);
-      found.window.padding[axis] = make.below(5);
-      found.window.dilation[axis] = 1 + make.below(3);
-    }
-    const std::int64_t rows = found.window.places(0, extent[0]), columns = found.window.places(1, extent[1]);
-    if (rows < 1 || columns < 1) continue;
-    const std::int64_t n = make.below(4), c = 1 + make.below(3);
-    found.x = {n, c, extent[0], extent[1]};
-    found.columns = {n, c * found.window.kernel[0] * found.window.kernel[1], rows * columns};
-    return found;
-  }
-}
 
 TEST_SUITE("kernels windows") {
   TEST_CASE("places of a window") {
@@ -50,28 +25,7 @@ TEST_SUITE("kernels windows") {
     check_close(sums, {1, 1, 1, 1, 1, 1}, 0);
   }
   TEST_CASE("cpu and reference agree on random windows, and fold is the adjoint of unfold") {
-    Maker make(11);
-    for (int round = 0; round < 400; ++round) {
-      const Case one = draw(make);
-      for (const DType dtype : {f32, f64}) {
-        CAPTURE(round);
-        const Array x = normal(one.x, dtype, 1), dy = normal(one.columns, dtype, 2);
-        const Array got = Array::full(one.columns, 7, dtype), want = Array::full(one.columns, 8, dtype);
-        backend(cpu).unfold(got.view(), x.view(), one.window);
-        backend(reference).unfold(want.view(), x.view(), one.window);
-        REQUIRE(same_bits(got, want));
-        const Array sum = Array::full(one.x, 7, dtype), plain = Array::full(one.x, 8, dtype);
-        backend(cpu).fold(sum.view(), dy.view(), one.window);
-        backend(reference).fold(plain.view(), dy.view(), one.window);
-        check_close(sum, plain, tolerance_of(dtype));
-        if (dtype == f32) continue;
-        double left = 0, right = 0;
-        const std::vector<double> a = values(got), b = values(dy), c = values(x), d = values(sum);
-        for (std::size_t i = 0; i < a.size(); ++i) left += a[i] * b[i];
-        for (std::size_t i = 0; i < c.size(); ++i) right += c[i] * d[i];
-        CHECK(close(left, right, 1e-12, 10));
-      }
-    }
+    check_windows(cpu);
   }
   TEST_CASE("R95 unfold and fold on any number of threads") {
     const Window window{.kernel = {3, 3}, .stride = {2, 1}, .padding = {1, 1}};

@@ -47,4 +47,8 @@ Tensor normal(const Shape& shape, std::uint64_t seed = 1);
 /// Floating tensors converted, all moved.
 Inputs converted(const Inputs& inputs, DType dtype, Device device = cpu);
 
+/// Every row's layer on the device, in f64 and in f32, against the same layer in f64 on the oracle: outputs
+/// and gradients.
+void check_layers(Device device, Device oracle);
+
 }  // namespace norma::tests

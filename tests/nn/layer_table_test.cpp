@@ -116,6 +116,23 @@ void add_layer_classes(const std::filesystem::path& folder, std::set<std::string
 
 }  // namespace
 
+void tests::check_layers(Device device, Device oracle) {
+  for_each_row([=](const LayerRow& row) {
+    const auto layer = random_layer(row), plain = random_layer(row);
+    plain->to(oracle);
+    const Outcome expected = run(row, *plain, converted(row.inputs, f64, oracle));
+    CHECK(expected.y.device() == oracle);
+    layer->to(device);
+    const Outcome got = run(row, *layer, converted(row.inputs, f64, device));
+    CHECK(got.y.device() == device);
+    check_close(got, expected, 1e-10);
+    layer->to(f32);
+    const Outcome single = run(row, *layer, converted(row.inputs, f32, device));
+    CHECK(single.y.dtype() == f32);
+    check_close(single, expected, 2e-5);
+  });
+}
+
 TEST_SUITE_BEGIN("layers");
 
 TEST_CASE("every layer class has a row") {
@@ -232,17 +249,7 @@ TEST_CASE("kernels compute what the definitions say, forward and backward") {
 }
 
 TEST_CASE("the cpu computes what the reference backend does, in f64 and in f32") {
-  for_each_row([](const LayerRow& row) {
-    const auto on_cpu = random_layer(row), plain = random_layer(row);
-    plain->to(reference);
-    const Outcome expected = run(row, *plain, converted(row.inputs, f64, reference));
-    CHECK(expected.y.device() == reference);
-    check_close(run(row, *on_cpu, row.inputs), expected, 1e-10);
-    on_cpu->to(f32);
-    const Outcome single = run(row, *on_cpu, converted(row.inputs, f32));
-    CHECK(single.y.dtype() == f32);
-    check_close(single, expected, 2e-5);
-  });
+  check_layers(cpu, reference);
 }
 
 TEST_SUITE_END();

@@ -1,0 +1,8 @@
+// The layer table on the CUDA backend, against the CPU.
+#include <doctest/doctest.h>
+
+#include "tests/nn/layer_table.h"
+
+TEST_CASE("cuda: layers compute what they do on the CPU, in f64 and in f32") {
+  norma::tests::check_layers(norma::cuda, norma::cpu);
+}
