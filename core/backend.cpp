@@ -18,8 +18,10 @@ Backend& backend(Device device) {
   }
   NORMA_CHECK(device == Device::cuda, "backend: unknown device number ", static_cast<int>(device));
   static Backend* const made = make_cuda_backend();
-  NORMA_CHECK(made != nullptr,
-              "device cuda: this build of Norma has no CUDA backend; build with make CUDA=1");
+  NORMA_CHECK(
+      made != nullptr,
+      "device cuda: this build of Norma has no CUDA backend; build with make CUDA=1 (or CUDA=emulate, which "
+      "needs no GPU), or use device cpu");
   return *made;
 }
 

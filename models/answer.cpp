@@ -25,11 +25,12 @@ Problem parse_problem(const std::string& prompt) {
 
 }  // namespace
 
-TrainedGpt load_gpt(const std::string& path) {
+TrainedGpt load_gpt(const std::string& path, const std::string& device) {
   const nn::Checkpoint head = nn::peek_checkpoint(path);
   NORMA_CHECK(nn::find(head.metadata, "layers") != nullptr && nn::find(head.metadata, "width") != nullptr,
               path, ": no checkpoint of train_gpt");
-  const Settings settings = settings_from(head.metadata);
+  Settings settings = settings_from(head.metadata);
+  settings.device = device;
   check(settings);
   const nn::StateDict state = nn::load_model_state(path);
   const Tensor* table = nn::find(state, "token_embedding.weight");
@@ -38,6 +39,7 @@ TrainedGpt load_gpt(const std::string& path) {
   NORMA_CHECK(settings.context > 0, path, ": the context is missing");
   TrainedGpt trained{Gpt(gpt_options(settings, table->size(0), settings.context)), settings};
   trained.model.load_state_dict(state);
+  trained.model.to(parse_device(device));
   trained.model.eval();
   return trained;
 }

@@ -14,8 +14,9 @@ struct TrainedGpt {
   Gpt model;
   Settings settings;
 };
-/// Throws Error when the file cannot be read or is no such checkpoint.
-TrainedGpt load_gpt(const std::string& path);
+/// On the device named, whatever it was trained on. Throws Error when the file cannot be read or is no such
+/// checkpoint, and when the device is not there.
+TrainedGpt load_gpt(const std::string& path, const std::string& device = "cpu");
 
 /// Continues a prompt. A model of text writes on, byte by byte, at most `tokens` of them; an empty prompt
 /// counts as a line break. A model of addition answers "12+34". `write` sees the pieces as they come and may

@@ -57,7 +57,7 @@ void visit_settings(S& s, Visit&& visit) {
   visit("lr", s.lr, change, "rate of plain gradient descent; 0: 0.5 in the mlp, 0.1 in the conv net");
   visit("seed", s.seed, keep, "of starting values and the order of the images");
   visit("threads", s.threads, change, "0: all cores");
-  visit("device", s.device, change, "cpu, or reference (plain loops, slow)");
+  visit("device", s.device, change, "cpu, cuda (a GPU), or reference (plain loops, slow)");
   visit("eval-every", s.eval_every, change, "steps between evaluations and checkpoints; 0: at the end only");
   visit("unit", s.unit, change,
         "unit of the last hidden layer whose inputs' 15, 50 and 85% quantiles over the test set are logged");

@@ -86,7 +86,7 @@ void visit_settings(S& s, Visit&& visit) {
   visit("clip", s.clip, change, "largest norm of the gradient; 0: no limit");
   visit("seed", s.seed, keep, "of starting values, batches and dropout");
   visit("threads", s.threads, change, "0: all cores");
-  visit("device", s.device, change, "cpu, or reference (plain loops, slow)");
+  visit("device", s.device, change, "cpu, cuda (a GPU), or reference (plain loops, slow)");
   visit("eval-every", s.eval_every, change, "steps between evaluations and checkpoints; 0: at the end only");
   visit("probe", s.probe, change,
         "steps between records of every layer's statistics, in the log's name + .probe.csv; 0: none");
@@ -105,6 +105,7 @@ nn::Placement make_placement(const Settings& settings, std::int64_t context);
 GptOptions gpt_options(const Settings& settings, std::int64_t vocabulary, std::int64_t context);
 nn::Schedule make_schedule(const Settings& settings);
 LoopSettings loop_settings(const Settings& settings);
+/// Throws Error for a name that is none, and for cuda where there is no GPU or the build has no CUDA.
 Device parse_device(const std::string& name);
 
 /// For a checkpoint's texts and back. Unknown names are skipped, absent ones keep the default; a text that is

@@ -7,7 +7,7 @@ int main(int argc, char** argv) {
   using namespace norma;
   using namespace norma::models;
   constexpr const char* program = "generate";
-  std::string checkpoint = "build/train/gpt.safetensors", prompt;
+  std::string checkpoint = "build/train/gpt.safetensors", prompt, device = "cpu";
   std::int64_t tokens = 300;
   std::uint64_t seed = 1;
   int threads = 0;
@@ -27,13 +27,14 @@ int main(int argc, char** argv) {
   add("--top-p", sampling.top_p, "NUMBER",
       "only the likeliest that reach this probability together, in (0, 1]");
   add("--seed", seed, "NUMBER", "of the draws");
+  add("--device", device, "TEXT", "cpu, cuda (a GPU), or reference (plain loops, slow)");
   add("--threads", threads, "NUMBER", "0: all cores");
   app.add_flag("--no-cache", no_cache, "compute keys and values anew for each token (same text, slower)");
   if (const int code = programs::parse(app, program, argc, argv); code >= 0) return code;
 
   try {
     if (threads != 0) set_num_threads(threads);
-    TrainedGpt trained = load_gpt(checkpoint);
+    TrainedGpt trained = load_gpt(checkpoint, device);
     programs::watch_interrupts();
     if (!trained.settings.data.empty()) std::fputs(prompt.c_str(), stdout);
     Generator generator(seed);

@@ -1,9 +1,7 @@
 // The programs as a user runs them.
 #include <doctest/doctest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -11,6 +9,8 @@
 #include "models/mnist_settings.h"
 #include "models/settings.h"
 #include "nn/norm/norm.h"
+#include "tests/devices.h"
+#include "tests/models/run_program.h"
 #include "tests/models/small_digits.h"
 #include "tests/temporary.h"
 
@@ -19,32 +19,9 @@ using namespace norma::tests;
 
 namespace {
 
-struct Ran {
-  int code = -1;
-  std::string output;  // standard output and standard error
-};
-
-// After a minute the command is stopped, with exit code 124.
-Ran run(const std::string& command) {
-  Ran ran;
-  std::FILE* pipe = ::popen(("timeout 60 " + command + " 2>&1 < /dev/null").c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  for (int c = 0; (c = std::fgetc(pipe)) != EOF;) ran.output.push_back(static_cast<char>(c));
-  const int status = ::pclose(pipe);
-  ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return ran;
-}
-
 const std::string train = NORMA_BINARY_DIR "/train_gpt ";
 const std::string train_mnist = NORMA_BINARY_DIR "/train_mnist ";
 const std::string generate = NORMA_BINARY_DIR "/generate ";
-
-bool has(const Ran& ran, const std::string& part) { return ran.output.find(part) != std::string::npos; }
-
-std::string small_run(const TemporaryFolder& folder) {
-  return " --digits 1 --layers 1 --heads 2 --width 16 --batch 8 --steps 12 --warmup 2 --log " +
-         folder.path("log.csv") + " --checkpoint " + folder.path("gpt.safetensors") + " ";
-}
 
 std::string small_mnist_run(const TemporaryFolder& folder) {
   write_digits(folder);
@@ -194,7 +171,7 @@ TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") 
                  {"--probe -1", "--probe must be at least 0, got -1"},
                  {"--data /nowhere/text", "/nowhere/text"},
                  {"--resume /nowhere/gpt", "/nowhere/gpt"},
-                 {"--device cuda", "no CUDA backend"},
+                 {"--device tpu", "--device must be cpu, cuda or reference, got tpu"},
                  {"--steps 99999999999999999999", "--steps"},
                  {"--checkpoint /proc/nowhere/gpt", "/proc/nowhere/gpt"}},
                 folder);
@@ -221,6 +198,18 @@ TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") 
   CHECK(run(generate + "--checkpoint /nowhere/gpt").code == 2);
   CHECK(run(generate + "--top-p wide").code == 2);
   CHECK(run(generate + "--threads -1").code == 2);
+  CHECK(run(generate + "--device tpu").code == 2);
+}
+
+TEST_CASE("--device cuda without CUDA or without a GPU: exit code 2 and one line that says what to do") {
+  if (has_cuda()) return;
+  TemporaryFolder folder, digits, trained;
+  const std::vector<Wrong> wrong{{"--device cuda", "use device cpu"}, {"--device cuda", "device cuda: "}};
+  check_refused("train_gpt", small_run(folder), wrong, folder);
+  check_refused("train_mnist", small_mnist_run(digits), wrong, digits);
+  REQUIRE(run(train + small_run(trained)).code == 0);
+  check_refused("generate", "--checkpoint " + trained.path("gpt.safetensors") + " --prompt 1+2 ", wrong,
+                trained);
 }
 
 TEST_CASE("what a resumed run may not change is refused") {
