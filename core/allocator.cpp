@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <unordered_map>
 #include <vector>
 
 #include "core/backend.h"
@@ -60,6 +61,7 @@ class Allocator {
     stats_.live_bytes += block_bytes;
     stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
     ++stats_.live_blocks;
+    if (open_reservation_ != 0) handed_out_.emplace(data, block_bytes);
     forbid(data, block_bytes, bytes, device_);
     return data;
   }
@@ -68,18 +70,46 @@ class Allocator {
     const std::lock_guard lock(mutex_);
     stats_.live_bytes -= block_bytes;
     --stats_.live_blocks;
-    try {
-      if (block_bytes <= small_limit) {
-        small_[small_index(block_bytes)].push_back(data);
-      } else {
-        large_.emplace(block_bytes, data);
-      }
-    } catch (const std::bad_alloc&) {  // no room for a list entry
-      return_to_system(data, block_bytes);
+    if (const auto found = reserved_.find(data); found != reserved_.end()) {
+      found->second.free = true;
+      stats_.reserved_bytes += block_bytes;
       return;
     }
-    stats_.cached_bytes += block_bytes;
-    forbid(data, block_bytes, 0, device_);
+    cache(data, block_bytes);
+  }
+
+  // Blocks handed out from here to close_reservation belong to the reservation of this number.
+  std::int64_t open_reservation() {
+    const std::lock_guard lock(mutex_);
+    NORMA_CHECK(open_reservation_ == 0, "capture: work of ", device_, " is being captured already");
+    return open_reservation_ = ++reservations_;
+  }
+
+  void close_reservation(std::int64_t number) {
+    const std::lock_guard lock(mutex_);
+    if (open_reservation_ != number) return;
+    open_reservation_ = 0;
+    for (const auto& [data, bytes] : handed_out_) {
+      const bool free = uncache(data, bytes);
+      reserved_.emplace(data, Reserved{number, bytes, free});
+      if (free) stats_.reserved_bytes += bytes;
+    }
+    handed_out_.clear();
+  }
+
+  void end_reservation(std::int64_t number) noexcept {
+    const std::lock_guard lock(mutex_);
+    for (auto block = reserved_.begin(); block != reserved_.end();) {
+      if (block->second.reservation != number) {
+        ++block;
+        continue;
+      }
+      if (block->second.free) {
+        stats_.reserved_bytes -= block->second.bytes;
+        cache(block->first, block->second.bytes);
+      }
+      block = reserved_.erase(block);
+    }
   }
 
   void drop_cached() {
@@ -104,6 +134,43 @@ class Allocator {
   }
 
  private:
+  struct Reserved {
+    std::int64_t reservation, bytes;
+    bool free;
+  };
+
+  void cache(void* data, std::int64_t block_bytes) noexcept {
+    try {
+      if (block_bytes <= small_limit) {
+        small_[small_index(block_bytes)].push_back(data);
+      } else {
+        large_.emplace(block_bytes, data);
+      }
+    } catch (const std::bad_alloc&) {  // no room for a list entry
+      return_to_system(data, block_bytes);
+      return;
+    }
+    stats_.cached_bytes += block_bytes;
+    forbid(data, block_bytes, 0, device_);
+  }
+
+  // Takes a block out of the cache; false when it is not there.
+  bool uncache(void* data, std::int64_t block_bytes) {
+    if (block_bytes <= small_limit) {
+      auto& blocks = small_[small_index(block_bytes)];
+      const auto found = std::find(blocks.begin(), blocks.end(), data);
+      if (found == blocks.end()) return false;
+      blocks.erase(found);
+    } else {
+      auto [found, end] = large_.equal_range(block_bytes);
+      while (found != end && found->second != data) ++found;
+      if (found == end) return false;
+      large_.erase(found);
+    }
+    stats_.cached_bytes -= block_bytes;
+    return true;
+  }
+
   static std::size_t small_index(std::int64_t block_bytes) {
     return static_cast<std::size_t>(block_bytes / small_step - 1);
   }
@@ -141,10 +208,11 @@ class Allocator {
   }
 
   bool exceeds_cap(std::int64_t block_bytes) const {
-    return cap_ > 0 && block_bytes > cap_ - stats_.live_bytes - stats_.cached_bytes;
+    return cap_ > 0 && block_bytes > cap_ - stats_.live_bytes - stats_.cached_bytes - stats_.reserved_bytes;
   }
 
   void drop() {
+    if (open_reservation_ != 0) return;  // captured work may use what is cached now
     for (std::size_t i = 0; i < small_.size(); ++i) {
       for (void* data : small_[i]) return_to_system(data, static_cast<std::int64_t>(i + 1) * small_step);
       small_[i].clear();
@@ -169,6 +237,9 @@ class Allocator {
   std::mutex mutex_;
   std::array<std::vector<void*>, small_limit / small_step> small_;
   std::multimap<std::int64_t, void*> large_;
+  std::int64_t open_reservation_ = 0, reservations_ = 0;  // 0: none
+  std::unordered_map<void*, std::int64_t> handed_out_;    // in the open reservation: address -> bytes
+  std::unordered_map<void*, Reserved> reserved_;
   MemoryStats stats_;
   std::int64_t cap_ = 0;
 };
@@ -188,6 +259,14 @@ MemoryStats memory_stats(Device device) { return allocator(device).stats(); }
 void reset_peak_memory(Device device) { allocator(device).reset_peak(); }
 void release_cached_memory(Device device) { allocator(device).drop_cached(); }
 void set_memory_cap(Device device, std::int64_t bytes) { allocator(device).set_cap(bytes); }
+
+MemoryReservation::MemoryReservation(Device device)
+    : device_(device), number_(allocator(device).open_reservation()) {}
+MemoryReservation::~MemoryReservation() {
+  allocator(device_).close_reservation(number_);
+  allocator(device_).end_reservation(number_);
+}
+void MemoryReservation::close() { allocator(device_).close_reservation(number_); }
 
 Storage::Storage(std::int64_t bytes, Device device) : bytes_(bytes), device_(device) {
   NORMA_CHECK(bytes >= 0, "storage: needs bytes >= 0, got ", bytes);

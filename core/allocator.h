@@ -15,6 +15,7 @@ struct MemoryStats {
   std::int64_t live_bytes = 0;          // in blocks that are in use
   std::int64_t peak_bytes = 0;          // largest live_bytes since start or reset_peak
   std::int64_t cached_bytes = 0;        // in free blocks kept for reuse
+  std::int64_t reserved_bytes = 0;      // in free blocks kept for captured work
   std::int64_t system_allocations = 0;  // how often memory was asked from the system
   std::int64_t live_blocks = 0;
 };
@@ -26,6 +27,23 @@ void release_cached_memory(Device device);
 /// Largest number of bytes that live and cached blocks may take together; 0 lifts the cap.
 /// An allocation above it first drops cached blocks, then throws OutOfMemory.
 void set_memory_cap(Device device, std::int64_t bytes);
+
+/// Keeps the memory of captured work (core/captured_work.h) apart: no block handed out while it lasted goes
+/// to others before this object ends, since each replay writes there again.
+class MemoryReservation {
+ public:
+  /// One at a time for each device.
+  explicit MemoryReservation(Device device);
+  ~MemoryReservation();
+  MemoryReservation(const MemoryReservation&) = delete;
+  MemoryReservation& operator=(const MemoryReservation&) = delete;
+  /// The end of the capture: what is handed out from here on is not reserved.
+  void close();
+
+ private:
+  Device device_;
+  std::int64_t number_;
+};
 
 /// A block of device memory shared by all arrays that look into it, with the counter of in-place changes.
 class Storage {

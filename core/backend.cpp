@@ -2,6 +2,11 @@
 
 namespace norma {
 
+void Backend::begin_capture() {
+  detail::fail("capture: this device does its work at once; only cuda can keep and replay it");
+}
+std::unique_ptr<Backend::Captured> Backend::end_capture() { return nullptr; }
+
 // Backends live until the process ends: arrays may be freed by destructors that run after main.
 Backend& backend(Device device) {
   switch (device) {

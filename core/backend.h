@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "core/device.h"
@@ -120,6 +121,16 @@ class Backend {
   virtual void download(void* host, const void* device_data, std::int64_t bytes) = 0;
   /// Waits until all work given to the device is done.
   virtual void synchronize() {}
+
+  // Capture, optional (core/captured_work.h).
+  struct Captured {
+    virtual ~Captured() = default;
+    virtual void replay() = 0;
+  };
+  /// From here to end_capture, work given to the device is kept instead of done. Throws Error on a device
+  /// that cannot.
+  virtual void begin_capture();
+  virtual std::unique_ptr<Captured> end_capture();
 
   // Required kernels.
   /// y = x, converting the dtype. float -> i64 truncates; anything -> boolean is x != 0.

@@ -4,6 +4,7 @@
 #include "core/allocator.h"
 #include "core/array.h"
 #include "core/backend.h"
+#include "core/captured_work.h"
 #include "core/check.h"
 #include "core/device.h"
 #include "core/dtype.h"

@@ -28,6 +28,7 @@ CudaBackend::~CudaBackend() {
 }
 
 void CudaBackend::synchronize() {
+  refuse_in_capture("waiting for the device");
   NORMA_CUDA(cudaStreamSynchronize(stream_));
   errors_.throw_noted();
 }
@@ -52,12 +53,14 @@ void CudaBackend::release(void* data, std::int64_t /*bytes*/) {
 // The runtime copies pageable host memory aside before it returns, so `host` is free for others.
 void CudaBackend::upload(void* device_data, const void* host, std::int64_t bytes) {
   if (bytes == 0) return;
+  refuse_in_capture("a copy from the host");
   NORMA_CUDA(
       cudaMemcpyAsync(device_data, host, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream_));
 }
 
 void CudaBackend::download(void* host, const void* device_data, std::int64_t bytes) {
   if (bytes == 0) return;
+  refuse_in_capture("a copy to the host");
   NORMA_CUDA(
       cudaMemcpyAsync(host, device_data, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost, stream_));
   synchronize();

@@ -4,8 +4,11 @@
 // atomics in sums: results do not depend on the order in which blocks run.
 #pragma once
 
+#include <optional>
+
 #include "backends/cuda/device_errors.h"
 #include "backends/cuda/launch.h"
+#include "backends/cuda/scratch.h"
 #include "core/backend.h"
 
 namespace norma {
@@ -20,6 +23,8 @@ class CudaBackend final : public Backend {
   void release(void* data, std::int64_t bytes) override;
   void upload(void* device_data, const void* host, std::int64_t bytes) override;
   void download(void* host, const void* device_data, std::int64_t bytes) override;
+  void begin_capture() override;
+  std::unique_ptr<Captured> end_capture() override;
 
   void copy(View y, View x) override;
   void fill(View y, double value, std::int64_t integral) override;
@@ -78,9 +83,14 @@ class CudaBackend final : public Backend {
   bool adam(View weight, View gradient, View m, View v, const AdamOptions& options) override;
 
  private:
+  /// Throws Error while work is captured.
+  void refuse_in_capture(const char* what) const;
+
   cudaStream_t stream_ = nullptr;
   cublasHandle_t blas_ = nullptr;
   DeviceErrors errors_;
+  bool capturing_ = false;
+  std::optional<DeviceScratch<unsigned char>> workspace_;  // of cuBLAS, from the first capture on
 };
 
 }  // namespace norma

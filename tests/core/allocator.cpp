@@ -1,8 +1,10 @@
 #include "core/allocator.h"
 
 #include <atomic>
+#include <optional>
 #include <thread>
 
+#include "core/captured_work.h"
 #include "tests/core/support.h"
 
 using namespace norma;
@@ -171,6 +173,46 @@ TEST_CASE("threads allocate and free at once without sharing a block") {
   for (std::thread& thread : threads) thread.join();
   CHECK(wrong == 0);
   CHECK(memory_stats(cpu).live_bytes == before.live_bytes);
+}
+
+TEST_CASE("a reservation keeps the blocks of captured work apart") {
+  const CleanAllocator clean;
+  for (const std::int64_t bytes : {1000, 3000000}) {
+    const MemoryStats before = memory_stats(cpu);
+    const auto place_of_new = [&] { return Storage(bytes, cpu).data(); };
+    void* const cached = place_of_new();
+    void *freed = nullptr, *kept_place = nullptr;
+    std::optional<Storage> kept;
+    {
+      MemoryReservation reservation(cpu);
+      CHECK_THROWS_AS(MemoryReservation(cpu), Error);
+      freed = place_of_new();
+      CHECK(freed == cached);          // what was free before serves the capture,
+      CHECK(place_of_new() == freed);  // again and again
+      kept_place = kept.emplace(bytes, cpu).data();
+      release_cached_memory(cpu);  // leaves alone what captured work may use
+      reservation.close();
+      const Storage other(bytes, cpu);
+      CHECK((other.data() != freed && other.data() != kept_place));
+      kept.reset();
+      CHECK(place_of_new() != kept_place);
+      CHECK(memory_stats(cpu).reserved_bytes > before.reserved_bytes);
+    }
+    CHECK(memory_stats(cpu).reserved_bytes == before.reserved_bytes);
+    CHECK(memory_stats(cpu).live_bytes == before.live_bytes);
+    const Storage first(bytes, cpu), second(bytes, cpu), third(bytes, cpu);
+    const bool found =
+        first.data() == kept_place || second.data() == kept_place || third.data() == kept_place;
+    CHECK(found);
+    release_cached_memory(cpu);
+  }
+}
+
+TEST_CASE("work is captured on cuda only") {
+  bool ran = false;
+  CHECK_THROWS_AS(CapturedWork(cpu, [&] { ran = true; }), Error);
+  CHECK(!ran);
+  CHECK_NOTHROW(MemoryReservation(cpu));
 }
 
 TEST_CASE("R80 the last reference may go in another thread or after main") {
