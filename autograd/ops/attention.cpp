@@ -18,12 +18,13 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 struct Finite {
   explicit Finite(const Tensor& x) : values(x) {
     const Tensor finite = x.detach().isfinite();
-    if (finite.all().item() != 0) return;
+    // Reading the answer of another device would wait for it.
+    if (is_host(x.device()) && finite.all().item() != 0) return;
     bad = logical_not(finite);
     values = x.masked_fill(bad, 0);
   }
   Tensor values;
-  Tensor bad;  // undefined when there is none
+  Tensor bad;  // undefined when there is known to be none
 };
 
 // q [batch, heads, q_length, d]   k [batch, kv_heads, k_length, d]   v [batch, kv_heads, k_length, d_v]

@@ -185,7 +185,7 @@ TEST_CASE("a reservation keeps the blocks of captured work apart") {
     std::optional<Storage> kept;
     {
       MemoryReservation reservation(cpu);
-      CHECK_THROWS_AS(MemoryReservation(cpu), Error);
+      CHECK_THROWS_AS(MemoryReservation{cpu}, Error);
       freed = place_of_new();
       CHECK(freed == cached);          // what was free before serves the capture,
       CHECK(place_of_new() == freed);  // again and again
@@ -212,7 +212,7 @@ TEST_CASE("work is captured on cuda only") {
   bool ran = false;
   CHECK_THROWS_AS(CapturedWork(cpu, [&] { ran = true; }), Error);
   CHECK(!ran);
-  CHECK_NOTHROW(MemoryReservation(cpu));
+  CHECK_NOTHROW(MemoryReservation{cpu});
 }
 
 TEST_CASE("R80 the last reference may go in another thread or after main") {
