@@ -10,7 +10,8 @@
 // Statistics: parts of a channel are read twice, the second time from the cache (mean, then squares around
 // it), and combined: sizeof(T) bytes of an element. Output: 2 sizeof(T). Backward: sums (2 sizeof(T)), then
 // dx (3 sizeof(T)). What a channel's elements share is computed once, by the warp that combines its parts.
-#include "backends/cuda/channels.cuh"
+#include "backends/cuda/channel_moments.cuh"
+#include "backends/cuda/channel_sums.cuh"
 #include "backends/cuda/cuda_backend.h"
 
 namespace norma {

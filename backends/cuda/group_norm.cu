@@ -3,8 +3,8 @@
 // weight, bias: [channels].
 //
 // A group of a sample is a contiguous run: a row of layer_rows.cuh with the parameters of its channels. The
-// gradients of the parameters are sums over channels (channels.cuh): dy and x are read a second time.
-#include "backends/cuda/channels.cuh"
+// gradients of the parameters are sums over channels (channel_sums.cuh): dy and x are read a second time.
+#include "backends/cuda/channel_sums.cuh"
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/layer_rows.cuh"
 

@@ -3,8 +3,8 @@
 //
 // The rows are in layer_rows.cuh. The gradients of the parameters,
 //   dweight = sum over rows of dy * x_hat,  dbias = sum of dy,
-// are sums over columns (channels.cuh), a second reading of dy and x: 2 sizeof(T) bytes of an element.
-#include "backends/cuda/channels.cuh"
+// are sums over columns (channel_sums.cuh), a second reading of dy and x: 2 sizeof(T) bytes of an element.
+#include "backends/cuda/channel_sums.cuh"
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/layer_rows.cuh"
 

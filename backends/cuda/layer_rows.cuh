@@ -10,6 +10,7 @@
 // 4 sizeof(T); backward 3 sizeof(T).
 #pragma once
 
+#include "backends/cuda/long_rows.cuh"
 #include "backends/cuda/rows.cuh"
 
 namespace norma {
@@ -109,6 +110,12 @@ template <class T, class Places>
 void launch_normalize_rows(cudaStream_t stream, Rows n, const Places& places, T* y, T* sum, double* mean,
                            double* rstd, const T* x, const T* residual, const T* weight, const T* bias,
                            double eps) {
+  if (are_long(n)) {
+    if (residual != nullptr)
+      launch_flat(add_elements<T>, n.rows * n.d, stream, n.rows * n.d, sum, x, residual);
+    return launch_normalize_long_rows(stream, n, places, y, mean, rstd, residual != nullptr ? sum : x, weight,
+                                      bias, eps);
+  }
   with_team<T>(n.d, walks_packs<T>(n.d, y, sum, x, residual, weight, bias), [&]<int Threads, int Width>() {
     const std::size_t bytes = staged_bytes<T, Threads>(n.d, 1);
     launch(normalize_rows<T, Threads, Width, Places>, Team<Threads>::grid(n.rows), Team<Threads>::block(),
@@ -120,6 +127,9 @@ template <class T, class Places>
 void launch_normalize_rows_backward(cudaStream_t stream, Rows n, const Places& places, T* dx, const T* dy,
                                     const T* x, const double* mean, const double* rstd, const T* weight,
                                     Detached constants) {
+  if (are_long(n)) {
+    return launch_normalize_long_rows_backward(stream, n, places, dx, dy, x, mean, rstd, weight, constants);
+  }
   with_team<T>(n.d, walks_packs<T>(n.d, dx, dy, x, weight), [&]<int Threads, int Width>() {
     const std::size_t bytes = staged_bytes<T, Threads>(n.d, 2);
     launch(normalize_rows_backward<T, Threads, Width, Places>, Team<Threads>::grid(n.rows),

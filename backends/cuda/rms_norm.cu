@@ -7,9 +7,9 @@
 //   dweight = sum over rows of dy * x_hat
 //
 // Forward: squares, then the output from the copy of the row in shared memory, or from the cache. Backward:
-// the sum, then dx, likewise; dweight is a sum over columns (channels.cuh). Bytes of an element, forward:
+// the sum, then dx, likewise; dweight is a sum over columns (channel_sums.cuh). Bytes of an element, forward:
 // 2 sizeof(T), with a residual 4 sizeof(T); dx 3 sizeof(T); dweight 2 sizeof(T).
-#include "backends/cuda/channels.cuh"
+#include "backends/cuda/channel_sums.cuh"
 #include "backends/cuda/cuda_backend.h"
 
 namespace norma {

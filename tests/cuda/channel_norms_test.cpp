@@ -6,8 +6,8 @@ namespace norma::tests {
 namespace {
 
 // [n, channels, inner]: columns (short inner), planes (long inner), pieces of planes, few and many channels.
-const Shape channel_shapes[] = {{1, 1, 1},  {2, 3, 1},    {64, 6, 1},  {700, 3, 1}, {3, 4, 7}, {2, 6, 40},
-                                {4, 3, 33}, {2, 2, 9000}, {1, 40, 64}, {70, 2, 2},  {5, 70, 1}};
+const Shape channel_shapes[] = {{1, 1, 1},  {2, 3, 1},    {64, 6, 1},  {700, 3, 1}, {3, 4, 7},  {2, 6, 40},
+                                {4, 3, 33}, {2, 2, 9000}, {1, 40, 64}, {70, 2, 2},  {5, 70, 1}, {1, 4, 9001}};
 
 struct Statistics {
   Array mean, rstd;

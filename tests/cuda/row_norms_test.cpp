@@ -115,6 +115,31 @@ TEST_CASE("cuda: layer norm backward") {
   }
 }
 
+TEST_CASE("cuda: layer norm of a few long rows, in pieces by all of the device") {
+  for (const DType dtype : {f32, f64}) {
+    for (const Shape& shape : {Shape{2, 32768}, Shape{1, 33001}}) {
+      CAPTURE(dtype);
+      CAPTURE(detail::concat(shape));
+      Draw draw(dtype, 10);
+      const Array x = draw(shape, 1e4, 1), residual = draw(shape), weight = draw({shape[1]}),
+                  bias = draw({shape[1]}), dy = draw(shape, 1, 1);
+      compare_devices(dtype, [&](Call& call) { layer_norm_call(call, x, {}, weight, bias, 1e-5); });
+      compare_devices(dtype, [&](Call& call) { layer_norm_call(call, x, residual, {}, bias, 1e-5); });
+      const std::vector<Array> saved = layer_statistics(x, 1e-5);
+      for (const Array& w : {weight, Array()}) {
+        compare_devices(
+            dtype, [&](Call& call) { layer_norm_backward_call(call, x, dy, saved[1], saved[2], w, {}, 7); });
+        compare_devices(dtype, [&](Call& call) {
+          layer_norm_backward_call(call, x, dy, saved[1], saved[2], w, {true, false}, 1);
+        });
+        compare_devices(dtype, [&](Call& call) {
+          layer_norm_backward_call(call, x, dy, saved[1], saved[2], w, {false, true}, 1);
+        });
+      }
+    }
+  }
+}
+
 TEST_CASE("cuda: layer norm of no rows, and its gradients of parameters") {
   compare_devices(f32, [&](Call& call) {
     const Array x = Array::empty({0, 6}), none = Array::empty({0}, f64);
