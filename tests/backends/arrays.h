@@ -37,9 +37,9 @@ inline bool all_finite(const Array& x) {
 }
 
 inline bool same_bits(const Array& a, const Array& b) {
-  return a.numel() == b.numel() && a.dtype() == b.dtype() &&
-         std::memcmp(a.view().data, b.view().data,
-                     static_cast<std::size_t>(a.numel() * size_of(a.dtype()))) == 0;
+  if (a.numel() != b.numel() || a.dtype() != b.dtype()) return false;
+  const auto bytes = static_cast<std::size_t>(a.numel() * size_of(a.dtype()));
+  return bytes == 0 || std::memcmp(a.view().data, b.view().data, bytes) == 0;
 }
 
 /// d loss / dx by central differences, where loss = sum(dy * f(x)) and f returns a vector.
