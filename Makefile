@@ -118,7 +118,7 @@ DOCS_OPT := -O0
 ifneq (,$(sanitizers))
   # Instrumented code draws false warnings from GCC; the plain build is the one that must be free of them.
   WERROR :=
-  COMMON += -g -fno-omit-frame-pointer -fsanitize=$(subst $(space),$(comma),$(sanitizers))
+  COMMON += -g1 -fno-omit-frame-pointer -fsanitize=$(subst $(space),$(comma),$(sanitizers))
   COMMON += $(if $(filter undefined,$(sanitizers)),-fno-sanitize-recover=all)
   KERNEL_OPT := -O1
   LIBRARY_OPT := -O1
