@@ -58,7 +58,7 @@ struct RowMeans {
 template <class T>
 struct WriteRowMeans {
   RowMeans<T>* means;
-  bool mean_is_constant, deviation_is_constant;
+  std::int32_t mean_is_constant, deviation_is_constant;  // no padding: see launch()
 
   __device__ void operator()(std::int64_t r, const ChannelSums& total) const {
     means[r] = {mean_is_constant ? T(0) : static_cast<T>(total.dy / total.count),

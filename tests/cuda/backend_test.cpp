@@ -44,7 +44,7 @@ TEST_SUITE("cuda backend") {
     CHECK_THROWS_MESSAGE_HAS(b.synchronize(), "put: index 4 at position 6 is outside [0, 3)");
     b.embedding_backward(y.view(), x.view(), indices({0, 3, -1}).view());
     CHECK_THROWS_MESSAGE_HAS(b.synchronize(), "embedding: index 3 at position 1 is outside [0, 3)");
-    CHECK_THROWS_MESSAGE_HAS(embedding(Tensor(x), Tensor(indices({7}))).sum().item(), late);
+    CHECK_THROWS_MESSAGE_HAS(embedding(Tensor(indices({7})), Tensor(x)).sum().item(), late);
   }
   TEST_CASE("cuda: the backward of embedding adds equal indices in order") {
     for (const DType dtype : {f32, f64}) {
