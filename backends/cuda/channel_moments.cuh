@@ -31,7 +31,7 @@ __device__ Moments moments_of(double origin, Visit visit) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(column_threads* row_threads)
+__global__ void __launch_bounds__(column_threads* row_threads, blocks_held(column_threads* row_threads))
     column_moments(ColumnWalk walk, Moments* parts, const T* x, const bool* mask) {
   const ColumnShare share(walk);
   const std::int64_t start = share.band * walk.height * walk.width + share.column;
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(column_threads* row_threads)
 }
 
 template <class T, int Width>
-__global__ void __launch_bounds__(plane_threads)
+__global__ void __launch_bounds__(plane_threads, blocks_held(plane_threads))
     plane_moments(PlaneWalk walk, Moments* parts, const T* x, const bool* mask) {
   using Share = PlaneShare<Width>;
   const Share share(walk);

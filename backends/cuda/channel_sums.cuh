@@ -42,7 +42,7 @@ struct Normals {
 };
 
 template <class T>
-__global__ void __launch_bounds__(column_threads* row_threads)
+__global__ void __launch_bounds__(column_threads* row_threads, blocks_held(column_threads* row_threads))
     sum_columns(ColumnWalk walk, ChannelSums* parts, const T* dy, const T* x, const bool* mask,
                 Normals<T> normals) {
   const ColumnShare share(walk);
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(column_threads* row_threads)
 }
 
 template <class T, int Width>
-__global__ void __launch_bounds__(plane_threads)
+__global__ void __launch_bounds__(plane_threads, blocks_held(plane_threads))
     sum_planes(PlaneWalk walk, ChannelSums* parts, const T* dy, const T* x, const bool* mask,
                Normals<T> normals) {
   using Share = PlaneShare<Width>;

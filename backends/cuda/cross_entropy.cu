@@ -15,7 +15,7 @@ namespace norma {
 namespace {
 
 template <class T, int Threads, int Width>
-__global__ void __launch_bounds__(Team<Threads>::block_size)
+__global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     cross_entropy_rows(Rows n, T* losses, double* lse, const T* logits, const std::int64_t* targets,
                        std::int64_t ignore_index, double smoothing, DeviceCheck check) {
   using Row = Team<Threads>;
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(Team<Threads>::block_size)
 }
 
 template <class T, int Threads, int Width>
-__global__ void __launch_bounds__(Team<Threads>::block_size)
+__global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     cross_entropy_rows_backward(Rows n, T* dlogits, const T* dlosses, const double* lse, const T* logits,
                                 const std::int64_t* targets, std::int64_t ignore_index, double smoothing) {
   const std::int64_t r = Team<Threads>::row(), at = r * n.d;

@@ -23,7 +23,7 @@ __device__ T weight_or_one(const T* weight) {
 }
 
 template <class T, int Threads, int Width>
-__global__ void __launch_bounds__(Team<Threads>::block_size)
+__global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     l2_norm_rows(Rows n, T* y, double* norm, const T* x, const T* weight, double eps, bool is_staged) {
   NORMA_DYNAMIC_SHARED(T, shared);
   using Row = Team<Threads>;
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(Team<Threads>::block_size)
 
 /// dx and along (s of every row) may be absent.
 template <class T, int Threads, int Width>
-__global__ void __launch_bounds__(Team<Threads>::block_size)
+__global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     l2_norm_rows_backward(Rows n, T* dx, double* along, const T* dy, const T* x, const double* norm,
                           const T* weight, double eps, bool is_staged) {
   NORMA_DYNAMIC_SHARED(T, shared);

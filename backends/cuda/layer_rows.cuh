@@ -17,7 +17,7 @@ namespace norma {
 
 /// residual and sum: both or none.
 template <class T, int Threads, int Width, class Places>
-__global__ void __launch_bounds__(Team<Threads>::block_size)
+__global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     normalize_rows(Rows n, Places places, T* y, T* sum, double* mean, double* rstd, const T* x,
                    const T* residual, const T* weight, const T* bias, double eps, bool is_staged) {
   NORMA_DYNAMIC_SHARED(T, shared);
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(Team<Threads>::block_size)
 }
 
 template <class T, int Threads, int Width, class Places>
-__global__ void __launch_bounds__(Team<Threads>::block_size)
+__global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     normalize_rows_backward(Rows n, Places places, T* dx, const T* dy, const T* x, const double* mean,
                             const double* rstd, const T* weight, bool mean_is_constant,
                             bool deviation_is_constant, bool is_staged) {

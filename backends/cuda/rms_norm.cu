@@ -18,7 +18,7 @@ namespace {
 
 /// residual and sum: both or none.
 template <class T, int Threads, int Width>
-__global__ void __launch_bounds__(Team<Threads>::block_size)
+__global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     rms_norm_rows(Rows n, T* y, T* sum, double* rstd, const T* x, const T* residual, const T* weight,
                   double eps, bool inside, std::int64_t counted, bool is_staged) {
   NORMA_DYNAMIC_SHARED(T, shared);
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(Team<Threads>::block_size)
 }
 
 template <class T, int Threads, int Width>
-__global__ void __launch_bounds__(Team<Threads>::block_size)
+__global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     rms_norm_rows_backward(Rows n, T* dx, const T* dy, const T* x, const double* rstd, const T* weight,
                            double eps, bool inside, std::int64_t counted, bool is_staged) {
   NORMA_DYNAMIC_SHARED(T, shared);

@@ -13,7 +13,7 @@ namespace norma {
 namespace {
 
 template <class T, int Threads, int Width>
-__global__ void __launch_bounds__(Team<Threads>::block_size)
+__global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     softmax_rows(Rows n, T* y, const T* x, bool log, bool is_staged) {
   NORMA_DYNAMIC_SHARED(T, shared);
   const std::int64_t r = Team<Threads>::row(), at = r * n.d;
@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(Team<Threads>::block_size)
 }
 
 template <class T, int Threads, int Width>
-__global__ void __launch_bounds__(Team<Threads>::block_size)
+__global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     softmax_rows_backward(Rows n, T* dx, const T* y, const T* dy, bool log, bool is_staged) {
   NORMA_DYNAMIC_SHARED(T, shared);
   const std::int64_t r = Team<Threads>::row(), at = r * n.d;
