@@ -225,8 +225,9 @@ TEST_CASE("what a resumed run may not change is refused") {
 
 TEST_CASE("an interrupt saves and says how to go on") {
   TemporaryFolder folder;
-  const Ran ran =
-      run("timeout --preserve-status -s INT 2 " + train + small_run(folder) + "--steps 100000000");
+  // --foreground sends the signal once. Without it, the process group gets a second, which ends a run at once.
+  const Ran ran = run("timeout --foreground --preserve-status -s INT 2 " + train + small_run(folder) +
+                      "--steps 100000000");
   CAPTURE(ran.output);
   CHECK(ran.code == 130);
   CHECK(has(ran, "go on with --resume"));
