@@ -3,12 +3,11 @@
 #include "backends/cpu/cpu_backend.h"
 #include "backends/elementwise.h"
 #include "backends/strided.h"
+#include "backends/transposition.h"
 
 namespace norma {
 
 namespace {
-
-constexpr std::int64_t tile = 32;  // square tiles of a transposing copy: 2 x 4 KiB of f32 stay in L1
 
 template <class Y, class X>
 void copy_row(std::int64_t n, Y* y, std::int64_t y_stride, const X* x, std::int64_t x_stride) {
@@ -21,36 +20,21 @@ void copy_row(std::int64_t n, Y* y, std::int64_t y_stride, const X* x, std::int6
   }
 }
 
-/// Axis of the loop along which x is contiguous while y is contiguous along the last: a transposition; else
-/// -1.
-int transposed_axis(const Loop<2>& loop) {
-  if (loop.rank < 2 || loop.inner_stride(0) != 1 || loop.inner_stride(1) == 1 || loop.inner() < tile)
-    return -1;
-  for (int axis = 0; axis < loop.rank - 1; ++axis) {
-    if (loop.strides[1][axis] == 1 && loop.shape[axis] >= 8) return axis;
-  }
-  return -1;
-}
-
 template <class Y, class X>
-void copy_transposed(Loop<2> loop, int axis, Y* y, const X* x) {
-  // Move the axis next to the last, cut both into tiles, and walk the tiles in parallel.
-  for (int i = axis; i < loop.rank - 2; ++i) detail::swap_axes(loop, i, i + 1);
+void copy_transposed(const Transposition& t, Y* y, const X* x) {
+  constexpr std::int64_t tile = Transposition::tile;  // 2 x 4 KiB of f32 stay in L1
+  const Loop<2>& loop = t.tiles;
   const int r = loop.rank - 2, c = loop.rank - 1;
-  const std::int64_t rows = loop.shape[r], columns = loop.shape[c];
-  const std::int64_t y_row = loop.strides[0][r], x_column = loop.strides[1][c];
-  loop.shape[r] = (rows + tile - 1) / tile;
-  loop.shape[c] = (columns + tile - 1) / tile;
-  for (int k = 0; k < 2; ++k) loop.strides[k][r] *= tile, loop.strides[k][c] *= tile;
   parallel_for(loop.numel(), block_elements / (tile * tile), [&](std::int64_t begin, std::int64_t end) {
     Position<2> position(loop, begin);
-    for (std::int64_t t = begin; t < end; ++t, position.advance(loop, 1)) {
+    for (std::int64_t i = begin; i < end; ++i, position.advance(loop, 1)) {
       Y* y_tile = y + position.offset[0];
       const X* x_tile = x + position.offset[1];
-      const std::int64_t height = std::min(tile, rows - position.index[r] * tile);
-      const std::int64_t width = std::min(tile, columns - position.index[c] * tile);
-      for (std::int64_t i = 0; i < height; ++i) {
-        for (std::int64_t j = 0; j < width; ++j) y_tile[i * y_row + j] = convert<Y>(x_tile[j * x_column + i]);
+      const std::int64_t height = std::min(tile, t.rows - position.index[r] * tile);
+      const std::int64_t width = std::min(tile, t.columns - position.index[c] * tile);
+      for (std::int64_t row = 0; row < height; ++row) {
+        for (std::int64_t j = 0; j < width; ++j)
+          y_tile[row * t.y_row + j] = convert<Y>(x_tile[j * t.x_column + row]);
       }
     }
   });
@@ -61,7 +45,7 @@ void copy_views(const View& y_view, const View& x_view) {
   const Loop<2> loop = make_loop(y_view, x_view);
   Y* y = pointer<Y>(y_view);
   const X* x = pointer<X>(x_view);
-  if (const int axis = transposed_axis(loop); axis >= 0) return copy_transposed(loop, axis, y, x);
+  if (const auto transposition = as_transposition(loop)) return copy_transposed(*transposition, y, x);
   parallel_rows(loop, [&](std::int64_t n, const std::int64_t* offset) {
     copy_row(n, y + offset[0], loop.inner_stride(0), x + offset[1], loop.inner_stride(1));
   });

@@ -1,0 +1,37 @@
+// Copies that transpose: y is contiguous along one axis and x along another, so that whole rows of either
+// side would touch a cache line of the other for each element. Square tiles use each line fully.
+#pragma once
+
+#include <optional>
+
+#include "backends/strided.h"
+
+namespace norma {
+
+struct Transposition {
+  static constexpr std::int64_t tile = 32;
+
+  Loop<2> tiles;               // over (y, x); the last two axes count tiles down and across
+  std::int64_t rows, columns;  // extents of those axes in elements
+  std::int64_t y_row;          // stride of y along the rows; its columns are contiguous
+  std::int64_t x_column;       // stride of x along the columns; its rows are contiguous
+};
+
+/// Of a coalesced loop over (y, x); none when it is no transposition, or too small for tiles to pay.
+inline std::optional<Transposition> as_transposition(Loop<2> loop) {
+  constexpr std::int64_t tile = Transposition::tile;
+  if (loop.rank < 2 || loop.inner_stride(0) != 1 || loop.inner_stride(1) == 1 || loop.inner() < tile)
+    return std::nullopt;
+  int axis = loop.rank - 2;
+  while (axis >= 0 && (loop.strides[1][axis] != 1 || loop.shape[axis] < 8)) --axis;
+  if (axis < 0) return std::nullopt;
+  for (int i = axis; i < loop.rank - 2; ++i) detail::swap_axes(loop, i, i + 1);
+  const int r = loop.rank - 2, c = loop.rank - 1;
+  Transposition t{loop, loop.shape[r], loop.shape[c], loop.strides[0][r], loop.strides[1][c]};
+  t.tiles.shape[r] = (t.rows + tile - 1) / tile;
+  t.tiles.shape[c] = (t.columns + tile - 1) / tile;
+  for (int k = 0; k < 2; ++k) t.tiles.strides[k][r] *= tile, t.tiles.strides[k][c] *= tile;
+  return t;
+}
+
+}  // namespace norma
