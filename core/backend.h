@@ -89,6 +89,13 @@ struct AdamOptions {
   double lr, beta1, beta2, eps, weight_decay;
   double correction1, correction2;  // 1 - beta^step
   bool decoupled;  // true: AdamW, decay multiplies the weights; false: decay is added to the gradient
+
+  friend bool operator==(const AdamOptions&, const AdamOptions&) = default;
+};
+
+/// What an Adam update works on: contiguous views of one shape.
+struct AdamTensors {
+  View weight, gradient, m, v;
 };
 
 /// A sliding window over the last two axes of [n, c, h, w]; one axis less: an h of 1.
@@ -267,10 +274,8 @@ class Backend {
   virtual bool embedding_backward(View /*dtable*/, View /*dy*/, View /*index*/) { return false; }
   /// sum (f64, one element) = the squares of all elements of all views, added in f64. Contiguous views.
   virtual bool sum_of_squares(View /*sum*/, std::span<const View> /*xs*/) { return false; }
-  /// In place on contiguous weight, first and second moment.
-  virtual bool adam(View /*weight*/, View /*gradient*/, View /*m*/, View /*v*/, const AdamOptions&) {
-    return false;
-  }
+  /// In place on weights, first and second moments; all views of one dtype.
+  virtual bool adam(std::span<const AdamTensors> /*all*/, const AdamOptions&) { return false; }
 };
 
 /// The backend of a device; throws Error for cuda in a build without it.

@@ -65,12 +65,11 @@ class CpuBackend final : public Backend {
                  const AttentionOptions& options) override;
   bool attention_backward(View dq, View dk, View dv, View dy, View y, View lse, View q, View k, View v,
                           View mask, const AttentionOptions& options) override;
-  bool dropout(View y, View x, RandomKey key, double p) override;      // random.cpp
-  bool embedding(View y, View table, View index) override;             // embedding.cpp
-  bool embedding_backward(View dtable, View dy, View index) override;  // embedding.cpp
-  bool sum_of_squares(View sum, std::span<const View> xs) override;    // optimizer.cpp
-  bool adam(View weight, View gradient, View m, View v,
-            const AdamOptions& options) override;  // optimizer.cpp
+  bool dropout(View y, View x, RandomKey key, double p) override;                    // random.cpp
+  bool embedding(View y, View table, View index) override;                           // embedding.cpp
+  bool embedding_backward(View dtable, View dy, View index) override;                // embedding.cpp
+  bool sum_of_squares(View sum, std::span<const View> xs) override;                  // optimizer.cpp
+  bool adam(std::span<const AdamTensors> all, const AdamOptions& options) override;  // optimizer.cpp
 };
 
 }  // namespace norma

@@ -48,12 +48,13 @@ void add_squares(std::int64_t count, const T* x, double* partial) {
 
 }  // namespace
 
-bool CpuBackend::adam(View weight, View gradient, View m, View v, const AdamOptions& options) {
-  NORMA_ASSERT(weight.is_contiguous() && gradient.is_contiguous() && m.is_contiguous() && v.is_contiguous());
-  for_float(weight.dtype, "adam", [&]<class T>() {
-    update<T>(weight.numel(), pointer<T>(weight), pointer<T>(gradient), pointer<T>(m), pointer<T>(v),
-              options);
-  });
+bool CpuBackend::adam(std::span<const AdamTensors> all, const AdamOptions& options) {
+  for (const auto& [w, g, m, v] : all) {
+    NORMA_ASSERT(w.is_contiguous() && g.is_contiguous() && m.is_contiguous() && v.is_contiguous());
+    for_float(w.dtype, "adam", [&, &w = w, &g = g, &m = m, &v = v]<class T>() {
+      update<T>(w.numel(), pointer<T>(w), pointer<T>(g), pointer<T>(m), pointer<T>(v), options);
+    });
+  }
   return true;
 }
 

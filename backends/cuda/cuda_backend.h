@@ -80,7 +80,7 @@ class CudaBackend final : public Backend {
   bool embedding(View y, View table, View index) override;
   bool embedding_backward(View dtable, View dy, View index) override;
   bool sum_of_squares(View sum, std::span<const View> xs) override;
-  bool adam(View weight, View gradient, View m, View v, const AdamOptions& options) override;
+  bool adam(std::span<const AdamTensors> all, const AdamOptions& options) override;
 
  private:
   /// Throws Error while work is captured.

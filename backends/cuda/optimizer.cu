@@ -1,11 +1,14 @@
-// adam: one update of contiguous weight w, moments m and v from gradient g; equations in
+// adam: updates of contiguous weights w, moments m and v from gradients g; equations in
 // backends/cpu/optimizer.cpp. One pass, each array read and written once.
-// sum_of_squares: in f64. Blocks sum pieces of all arrays, which a kernel gets by lists; then one block adds
-// their results.
+// sum_of_squares: in f64. Blocks sum pieces of the arrays; then one block adds their results.
+//
+// Both take many arrays in a launch, by lists: most parameters of a model are small, and a launch for each
+// would take longer than its work.
+#include <algorithm>
 #include <cmath>
+#include <initializer_list>
 
 #include "backends/cuda/cuda_backend.h"
-#include "backends/cuda/elements.cuh"
 #include "backends/cuda/reduce.cuh"
 #include "backends/cuda/scratch.h"
 
@@ -13,8 +16,7 @@ namespace norma {
 namespace {
 
 constexpr int threads = 256;
-constexpr std::int64_t piece = 1 << 14;  // elements of a block
-constexpr int longest_list = 64;         // arrays of a launch: kernel arguments take 4 KiB
+constexpr std::int64_t piece = 1 << 12;  // elements of a block
 
 template <class T>
 struct AdamFactors {
@@ -32,32 +34,54 @@ struct AdamFactors {
         decay(o.decoupled ? T(0) : static_cast<T>(o.weight_decay)) {}
 };
 
-template <class T>
-__global__ void update(std::int64_t count, AdamFactors<T> o, T* w, const T* g, T* m, T* v) {
-  const std::int64_t i = flat_index();
-  if (i >= count) return;
-  const T gradient = g[i] + o.decay * w[i];
-  const T first = o.beta1 * m[i] + o.rest1 * gradient;
-  const T second = o.beta2 * v[i] + o.rest2 * gradient * gradient;
-  m[i] = first, v[i] = second;
-  w[i] = o.keep * w[i] - o.step * first / (std::sqrt(second) * o.root + o.eps);
-}
-
-/// Arrays and the blocks that sum them: array k has the blocks from first_block[k] on.
+/// Groups of N arrays of one size, and the blocks that work on them: group k has the blocks from
+/// first_block[k] on.
+template <int N>
 struct List {
-  std::int64_t arrays = 0;
-  const void* data[longest_list] = {};
-  std::int64_t count[longest_list] = {};
-  std::int64_t first_block[longest_list + 1] = {};
+  static constexpr int longest = 128 / N;  // kernel arguments take 4 KiB
+  std::int64_t groups = 0;
+  void* data[longest][N] = {};
+  std::int64_t count[longest] = {};
+  std::int64_t first_block[longest + 1] = {};
+
+  void push(std::int64_t elements, std::initializer_list<void*> arrays) {
+    const std::int64_t k = groups++;
+    std::copy(arrays.begin(), arrays.end(), data[k]);
+    count[k] = elements;
+    first_block[k + 1] = first_block[k] + (elements + piece - 1) / piece;
+  }
+  std::int64_t blocks() const { return first_block[groups]; }
+  /// The group that the calling block works on, and its elements [begin, end).
+  __device__ int find(std::int64_t& begin, std::int64_t& end) const {
+    int k = 0;
+    while (blockIdx.x >= first_block[k + 1]) ++k;
+    begin = (blockIdx.x - first_block[k]) * piece;
+    end = min(begin + piece, count[k]);
+    return k;
+  }
 };
 
 template <class T>
-__global__ void add_squares(List list, double* partials) {
-  int k = 0;
-  while (blockIdx.x >= list.first_block[k + 1]) ++k;
-  const T* x = static_cast<const T*>(list.data[k]);
-  const std::int64_t begin = (blockIdx.x - list.first_block[k]) * piece;
-  const std::int64_t end = min(begin + piece, list.count[k]);
+__global__ void update(List<4> list, AdamFactors<T> o) {
+  std::int64_t begin, end;
+  const int k = list.find(begin, end);
+  T* const w = static_cast<T*>(list.data[k][0]);
+  const T* const g = static_cast<const T*>(list.data[k][1]);
+  T *const m = static_cast<T*>(list.data[k][2]), *const v = static_cast<T*>(list.data[k][3]);
+  for (std::int64_t i = begin + threadIdx.x; i < end; i += threads) {
+    const T gradient = g[i] + o.decay * w[i];
+    const T first = o.beta1 * m[i] + o.rest1 * gradient;
+    const T second = o.beta2 * v[i] + o.rest2 * gradient * gradient;
+    m[i] = first, v[i] = second;
+    w[i] = o.keep * w[i] - o.step * first / (std::sqrt(second) * o.root + o.eps);
+  }
+}
+
+template <class T>
+__global__ void add_squares(List<1> list, double* partials) {
+  std::int64_t begin, end;
+  const int k = list.find(begin, end);
+  const T* const x = static_cast<const T*>(list.data[k][0]);
   double sum = 0;
   for (std::int64_t i = begin + threadIdx.x; i < end; i += threads) {
     sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
@@ -73,47 +97,54 @@ __global__ void add_partials(std::int64_t count, double* sum, const double* part
   if (threadIdx.x == 0) *sum = total;
 }
 
-std::int64_t blocks_of(const View& x) { return (x.numel() + piece - 1) / piece; }
+/// Calls run(list, dtype) for lists of groups with one dtype, which add(list, i) fills with group i.
+template <int N, class Dtype, class Add, class Run>
+void for_lists(std::size_t groups, Dtype&& dtype, Add&& add, Run&& run) {
+  List<N> list;
+  for (std::size_t i = 0; i < groups; ++i) {
+    add(list, i);
+    if (i + 1 < groups && list.groups < List<N>::longest && dtype(i + 1) == dtype(i)) continue;
+    NORMA_CHECK(list.blocks() <= 2147483647, "cuda: too many elements for one launch");
+    if (list.blocks() > 0) run(list, dtype(i));
+    list = List<N>();
+  }
+}
 
 }  // namespace
 
-bool CudaBackend::adam(View weight, View gradient, View m, View v, const AdamOptions& options) {
-  NORMA_ASSERT(weight.is_contiguous() && gradient.is_contiguous() && m.is_contiguous() && v.is_contiguous());
-  const std::int64_t count = weight.numel();
-  if (count == 0) return true;
-  for_float(weight.dtype, "adam", [&]<class T>() {
-    launch_flat(update<T>, count, stream_, count, AdamFactors<T>(options), pointer<T>(weight),
-                pointer<T>(gradient), pointer<T>(m), pointer<T>(v));
+bool CudaBackend::adam(std::span<const AdamTensors> all, const AdamOptions& options) {
+  const auto add = [&](List<4>& list, std::size_t i) {
+    const auto& [w, g, m, v] = all[i];
+    NORMA_ASSERT(w.is_contiguous() && g.is_contiguous() && m.is_contiguous() && v.is_contiguous());
+    list.push(w.numel(), {w.data, g.data, m.data, v.data});
+  };
+  const auto dtype = [&](std::size_t i) { return all[i].weight.dtype; };
+  for_lists<4>(all.size(), dtype, add, [&](const List<4>& list, DType of_list) {
+    for_float(of_list, "adam", [&]<class T>() {
+      launch(update<T>, dim3(static_cast<unsigned>(list.blocks())), dim3(threads), 0, stream_, list,
+             AdamFactors<T>(options));
+    });
   });
   return true;
 }
 
 bool CudaBackend::sum_of_squares(View sum, std::span<const View> xs) {
   std::int64_t blocks = 0;
-  for (const View& x : xs) blocks += blocks_of(x);
+  for (const View& x : xs) blocks += (x.numel() + piece - 1) / piece;
   const DeviceScratch<double> partials(blocks);
   double* next = partials.data();
-  List list;
-  const auto launch_list = [&](DType dtype) {
-    const std::int64_t grid = list.first_block[list.arrays];
-    NORMA_CHECK(grid <= 2147483647, "sum_of_squares: too many elements for one launch");
-    if (grid > 0) {
-      for_float(dtype, "sum_of_squares", [&]<class T>() {
-        launch(add_squares<T>, dim3(static_cast<unsigned>(grid)), dim3(threads), 0, stream_, list, next);
-      });
-    }
-    next += grid;
-    list = List();
-  };
-  for (std::size_t i = 0; i < xs.size(); ++i) {
+  const auto add = [&](List<1>& list, std::size_t i) {
     NORMA_ASSERT(xs[i].is_contiguous());
-    const std::int64_t k = list.arrays++;
-    list.data[k] = xs[i].data;
-    list.count[k] = xs[i].numel();
-    list.first_block[k + 1] = list.first_block[k] + blocks_of(xs[i]);
-    const bool last = i + 1 == xs.size();
-    if (last || list.arrays == longest_list || xs[i + 1].dtype != xs[i].dtype) launch_list(xs[i].dtype);
-  }
+    list.push(xs[i].numel(), {xs[i].data});
+  };
+  const auto dtype = [&](std::size_t i) { return xs[i].dtype; };
+  for_lists<1>(xs.size(), dtype, add, [&](const List<1>& list, DType of_list) {
+    for_float(of_list, "sum_of_squares", [&]<class T>() {
+      launch(add_squares<T>, dim3(static_cast<unsigned>(list.blocks())), dim3(threads), 0, stream_, list,
+             next);
+    });
+    next += list.blocks();
+  });
   launch(add_partials, dim3(1), dim3(threads), 0, stream_, blocks, pointer<double>(sum),
          static_cast<const double*>(partials.data()));
   return true;

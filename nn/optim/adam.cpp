@@ -3,6 +3,7 @@
 //   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2
 //   p = p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)
 #include <cmath>
+#include <utility>
 
 #include "autograd/ops.h"
 #include "nn/optim/optimizer.h"
@@ -29,18 +30,6 @@ void update_by_definition(const Tensor& parameter, Tensor g, const Tensor& m, co
   v.mul_(options.beta2).add_(g.square() * (1 - options.beta2));
   const Tensor root = (v * (1 / options.correction2)).sqrt() + options.eps;
   parameter.sub_(m / root * (options.lr / options.correction1));
-}
-
-bool update_by_kernel(const Tensor& parameter, const Tensor& gradient, const Tensor& m, const Tensor& v,
-                      const AdamOptions& options) {
-  if (DefinitionsOnly::active() || !parameter.array().is_contiguous()) return false;
-  const Array contiguous = gradient.array().contiguous();
-  if (!backend(parameter.device())
-           .adam(parameter.array().view(), contiguous.view(), m.array().view(), v.array().view(), options)) {
-    return false;
-  }
-  for (const Tensor& changed : {parameter, m, v}) changed.array().bump_version();
-  return true;
 }
 
 }  // namespace
@@ -85,9 +74,40 @@ void Adam::update(const Tensor& parameter, const Tensor& gradient, Slot& slot, d
                             .correction1 = 1 - std::pow(beta1, t),
                             .correction2 = 1 - std::pow(beta2, t),
                             .decoupled = decoupled_};
-  if (!update_by_kernel(parameter, gradient, m, v, options)) {
-    update_by_definition(parameter, gradient, m, v, options);
+  updates_.push_back({parameter, gradient, m, v, options});
+}
+
+void Adam::finish() {
+  const std::vector<Update> updates = std::exchange(updates_, {});
+  for (std::size_t begin = 0, end = 0; begin < updates.size(); begin = end) {
+    const Update& first = updates[begin];
+    const auto is_alike = [&](const Update& other) {
+      return other.parameter.device() == first.parameter.device() &&
+             other.parameter.dtype() == first.parameter.dtype() && other.options == first.options;
+    };
+    for (end = begin + 1; end < updates.size() && is_alike(updates[end]);) ++end;
+    run(std::span(updates).subspan(begin, end - begin));
   }
+}
+
+void Adam::run(std::span<const Update> alike) {
+  std::vector<Array> gradients;  // keeps copies of those that are not contiguous
+  std::vector<AdamTensors> all;
+  bool use_kernel = !DefinitionsOnly::active();
+  for (const Update& u : alike) {
+    use_kernel = use_kernel && u.parameter.array().is_contiguous();
+    if (!use_kernel) break;
+    gradients.push_back(u.gradient.array().contiguous());
+    all.push_back(
+        {u.parameter.array().view(), gradients.back().view(), u.m.array().view(), u.v.array().view()});
+  }
+  if (use_kernel && backend(alike.front().parameter.device()).adam(all, alike.front().options)) {
+    for (const Update& u : alike) {
+      for (const Tensor& changed : {u.parameter, u.m, u.v}) changed.array().bump_version();
+    }
+    return;
+  }
+  for (const Update& u : alike) update_by_definition(u.parameter, u.gradient, u.m, u.v, u.options);
 }
 
 }  // namespace norma::nn

@@ -78,19 +78,31 @@ std::string Optimizer::describe(std::size_t parameter) const {
   return norma::detail::concat(type(), ": parameter ", parameter);
 }
 
+void Optimizer::check_step() const {
+  std::size_t place = 0;
+  for (const ParamGroup& group : groups_) {
+    for (const Tensor& parameter : group.parameters) {
+      NORMA_CHECK(place < slots_.size(), type(), ": parameters were added to a group; use add_group");
+      const Tensor gradient = parameter.grad();
+      NORMA_CHECK(!gradient.defined() || !parameter.requires_grad() || gradient.shape() == parameter.shape(),
+                  describe(place), " of shape ", parameter.shape(), " has a gradient of shape ",
+                  gradient.shape());
+      ++place;
+    }
+  }
+}
+
 void Optimizer::step() {
+  check_step();
   const NoGrad no_grad;
   std::size_t place = 0;
   for (const ParamGroup& group : groups_) {
     const double lr = group.lr.value_or(default_lr_);
     const double weight_decay = group.weight_decay.value_or(default_weight_decay_);
     for (const Tensor& parameter : group.parameters) {
-      NORMA_CHECK(place < slots_.size(), type(), ": parameters were added to a group; use add_group");
       Slot& slot = slots_[place++];
       const Tensor gradient = parameter.grad();
       if (!gradient.defined() || !parameter.requires_grad()) continue;
-      NORMA_CHECK(gradient.shape() == parameter.shape(), describe(place - 1), " of shape ", parameter.shape(),
-                  " has a gradient of shape ", gradient.shape());
       for (Tensor& tensor : slot.tensors) {  // the model may have been converted since
         if (tensor.defined()) tensor = tensor.to(parameter.dtype()).to(parameter.device());
       }
@@ -98,6 +110,7 @@ void Optimizer::step() {
       update(parameter.detach(), gradient.detach(), slot, lr, weight_decay);
     }
   }
+  finish();
 }
 
 void Optimizer::zero_grad() {

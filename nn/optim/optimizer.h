@@ -41,7 +41,8 @@ struct OptimizerState {
   std::vector<std::pair<std::string, double>> numbers;
 };
 
-/// Base of the optimizers; one of your own overrides type(), slot_names() and update().
+/// Base of the optimizers; one of your own overrides type(), slot_names() and update(), and finish() where
+/// update() puts work off.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -50,7 +51,8 @@ class Optimizer {
   Optimizer(Optimizer&&) = default;
   Optimizer& operator=(Optimizer&&) = default;
 
-  /// Updates every parameter that has a gradient and is not frozen.
+  /// Updates every parameter that has a gradient and is not frozen. Throws Error for a gradient that does not
+  /// fit; nothing has changed then.
   void step();
   /// Drops the gradients, so that a parameter without a part in the next backward pass is left alone.
   void zero_grad();
@@ -82,9 +84,12 @@ class Optimizer {
   /// One update, without recording; the parameter is a detached handle on the same memory.
   virtual void update(const Tensor& parameter, const Tensor& gradient, Slot& slot, double lr,
                       double weight_decay) = 0;
+  /// Called after the last update() of a step.
+  virtual void finish() {}
 
  private:
   std::string describe(std::size_t parameter) const;
+  void check_step() const;
   void load_tensor(std::vector<Slot>& slots, const std::string& name, const Tensor& tensor) const;
   void load_number(std::vector<Slot>& slots, std::vector<ParamGroup>& groups, const std::string& name,
                    double value) const;
@@ -145,8 +150,16 @@ class Adam : public Optimizer {
   std::span<const char* const> slot_names() const override;
   void update(const Tensor& parameter, const Tensor& gradient, Slot& slot, double lr,
               double weight_decay) override;
+  void finish() override;
 
  private:
+  struct Update {
+    Tensor parameter, gradient, m, v;
+    AdamOptions options;
+  };
+  void run(std::span<const Update> alike);
+
+  std::vector<Update> updates_;  // of the step that runs: kernels take many at once
   AdamSettings settings_;
   bool decoupled_;
 };

@@ -304,7 +304,7 @@ TEST_SUITE("kernels fused") {
                               .correction1 = 1 - std::pow(0.9, step),
                               .correction2 = 1 - std::pow(0.999, step),
                               .decoupled = decoupled};
-          REQUIRE(kernels().adam(w.view(), g.view(), m.view(), v.view(), o));
+          REQUIRE(kernels().adam(std::vector<AdamTensors>{{w.view(), g.view(), m.view(), v.view()}}, o));
           const Values gradient = values(g);
           for (std::size_t i = 0; i < want.size(); ++i) {
             const double slope = gradient[i] + (decoupled ? 0 : 0.1 * want[i]);

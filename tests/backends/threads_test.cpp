@@ -123,7 +123,7 @@ TEST_SUITE("kernels threads") {
       kernels().embedding_backward(table.view(), dy.view(), targets.view());
       kernels().dropout(dropped.view(), x.view(), {5, 6}, 0.2);
       kernels().random(Random::normal, drawn.view(), {5, 6}, 0, 1);
-      kernels().adam(w.view(), dy.view(), m.view(), v.view(),
+      kernels().adam(std::vector<AdamTensors>{{w.view(), dy.view(), m.view(), v.view()}},
                      {1e-3, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001, true});
       return std::vector{y, dx, losses, lse, dlogits, table, dropped, drawn, w, m, v};
     });

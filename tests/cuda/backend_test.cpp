@@ -102,11 +102,21 @@ TEST_SUITE("cuda backend") {
                                   .correction2 = 0.0199,
                                   .decoupled = decoupled};
         const auto run = [&](Device device) {
-          const Array w = normal({333}, dtype, 6).to(device), g = normal({333}, dtype, 7).to(device);
-          const Array m = normal({333}, dtype, 8).to(device);
-          const Array v = Array::full({333}, 0.5, dtype, device);
-          REQUIRE(backend(device).adam(w.view(), g.view(), m.view(), v.view(), options));
-          return std::vector<Array>{w.to(cpu), m.to(cpu), v.to(cpu)};
+          std::vector<Array> arrays;
+          std::vector<AdamTensors> all;
+          for (std::int64_t i = 0; i < 70; ++i) {  // more than one launch takes
+            const Shape shape{i == 9 ? 9000 : i % 7};
+            View views[4];
+            for (std::uint64_t k = 0; k < 4; ++k) {
+              arrays.push_back(k == 3 ? Array::full(shape, 0.5, dtype, device)
+                                      : normal(shape, dtype, 6 + k).to(device));
+              views[k] = arrays.back().view();
+            }
+            all.push_back({views[0], views[1], views[2], views[3]});
+          }
+          REQUIRE(backend(device).adam(all, options));
+          for (Array& x : arrays) x = x.to(cpu);
+          return arrays;
         };
         const auto got = run(cuda), expected = run(cpu);
         for (std::size_t i = 0; i < got.size(); ++i) check_close(got[i], expected[i], tolerance_of(dtype));
