@@ -15,16 +15,13 @@ namespace norma::emulator {
 /// Remembers the error for cudaGetLastError, and the words for last_error_detail; returns the error.
 cudaError_t fail(cudaError_t error, std::string detail);
 
-/// Changes the counters under their lock.
-template <class Change>
-void count(Change change);
-
 struct GuardedCounters {
   std::mutex mutex;
   Counters counters;
 };
 GuardedCounters& guarded_counters();
 
+/// Changes the counters under their lock.
 template <class Change>
 void count(Change change) {
   GuardedCounters& guarded = guarded_counters();
