@@ -18,15 +18,18 @@ struct Transposition {
 };
 
 /// Of a coalesced loop over (y, x); none when it is no transposition, or too small for tiles to pay.
-inline std::optional<Transposition> as_transposition(Loop<2> loop) {
+inline std::optional<Transposition> as_transposition(const Loop<2>& coalesced) {
   constexpr std::int64_t tile = Transposition::tile;
-  if (loop.rank < 2 || loop.inner_stride(0) != 1 || loop.inner_stride(1) == 1 || loop.inner() < tile)
+  if (coalesced.rank < 2 || coalesced.inner_stride(0) != 1 || coalesced.inner_stride(1) == 1 ||
+      coalesced.inner() < tile)
     return std::nullopt;
-  int axis = loop.rank - 2;
-  while (axis >= 0 && (loop.strides[1][axis] != 1 || loop.shape[axis] < 8)) --axis;
+  int axis = coalesced.rank - 2;
+  while (axis >= 0 && (coalesced.strides[1][axis] != 1 || coalesced.shape[axis] < 8)) --axis;
   if (axis < 0) return std::nullopt;
-  for (int i = axis; i < loop.rank - 2; ++i) detail::swap_axes(loop, i, i + 1);
+  Loop<2> loop = coalesced;
   const int r = loop.rank - 2, c = loop.rank - 1;
+  for (std::int64_t* of_axes : {loop.shape, loop.strides[0], loop.strides[1]})
+    std::rotate(of_axes + axis, of_axes + axis + 1, of_axes + c);  // the axis becomes the last but one
   Transposition t{loop, loop.shape[r], loop.shape[c], loop.strides[0][r], loop.strides[1][c]};
   t.tiles.shape[r] = (t.rows + tile - 1) / tile;
   t.tiles.shape[c] = (t.columns + tile - 1) / tile;
