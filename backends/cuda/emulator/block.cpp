@@ -32,12 +32,13 @@ BlockRunner& BlockRunner::of_this_thread() {
 
 BlockRunner* BlockRunner::current() { return current_runner; }
 
-void BlockRunner::run(const Launch& launch, const void* call, const std::string& name, uint3 block_index,
-                      std::uint64_t seed) {
+void BlockRunner::run(const Launch& launch, const std::byte* values, const std::string& name,
+                      uint3 block_index, std::uint64_t seed) {
   NORMA_CHECK(current_runner == nullptr, "kernel ", name,
               ": launched by a kernel; the emulator has no nested launches");
-  kernel_ = launch.run;
-  call_ = call;
+  kernel_ = launch.kernel;
+  run_thread_ = launch.run;
+  values_ = values;
   name_ = &name;
   seed_ = random_ = seed;
   gridDim = launch.grid;
@@ -139,7 +140,7 @@ void BlockRunner::run_lanes() {
   while (true) {
     Lane& lane = *running_;
     try {
-      kernel_(call_);
+      run_thread_(kernel_, values_);
     } catch (const Stopped&) {
     } catch (...) {
       if (!error_) error_ = std::current_exception();

@@ -62,7 +62,7 @@ class BlockRunner {
   static BlockRunner* current();
 
   /// Runs all threads of one block. Throws KernelError, or what a thread threw, after all have been unwound.
-  void run(const Launch& launch, const void* call, const std::string& name, uint3 block_index,
+  void run(const Launch& launch, const std::byte* values, const std::string& name, uint3 block_index,
            std::uint64_t seed);
 
   // What lanes call.
@@ -106,8 +106,9 @@ class BlockRunner {
   unsigned char* shared_ = nullptr;
 
   // The block that runs.
-  void (*kernel_)(const void* call) = nullptr;
-  const void* call_ = nullptr;
+  const void* kernel_ = nullptr;
+  RunThread run_thread_ = nullptr;
+  const std::byte* values_ = nullptr;  // of the kernel's arguments
   const std::string* name_ = nullptr;
   unsigned count_ = 0;  // lanes
   unsigned done_ = 0;

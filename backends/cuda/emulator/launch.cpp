@@ -62,7 +62,7 @@ std::string pointer_fault(const void* pointer) {
 
 // Replaces a word that is a device pointer by where the kernel can reach the memory. Returns why the kernel
 // may not have the word; empty if it may.
-std::string translate(char* word, bool is_pointer) {
+std::string translate(std::byte* word, bool is_pointer) {
   const void* value = nullptr;
   std::memcpy(&value, word, sizeof value);
   if (is_pointer) {
@@ -79,14 +79,14 @@ std::string translate(char* word, bool is_pointer) {
   return {};
 }
 
-// The call for one run: device pointers, also those in structs, lead to where the kernel can reach the
+// The arguments for one run: device pointers, also those in structs, lead to where the kernel can reach the
 // memory.
-std::shared_ptr<void> prepared_call(const Launch& launch, const std::string& name) {
-  std::shared_ptr<void> call = launch.copy(launch.call.get());
+ArgumentValues prepared_values(const Launch& launch, const std::string& name) {
+  ArgumentValues values = launch.values;
   for (std::size_t i = 0; i < launch.arguments.size(); ++i) {
     const Argument& argument = launch.arguments[i];
     if (!argument.is_pointer && !argument.is_struct) continue;
-    char* const bytes = static_cast<char*>(call.get()) + argument.offset;
+    std::byte* const bytes = values.data() + argument.offset;
     for (std::size_t at = 0; at + sizeof(void*) <= argument.bytes; at += sizeof(void*)) {
       const std::string fault = translate(bytes + at, argument.is_pointer);
       if (fault.empty()) continue;
@@ -96,7 +96,7 @@ std::shared_ptr<void> prepared_call(const Launch& launch, const std::string& nam
                                        fault));
     }
   }
-  return call;
+  return values;
 }
 
 std::string configuration_fault(const Launch& launch) {
@@ -114,7 +114,7 @@ std::string configuration_fault(const Launch& launch) {
 }
 
 // Runs the blocks on the host's threads, a bounded number of pieces whatever the number of threads.
-void run_grid(const Launch& launch, const void* call, const std::string& name) {
+void run_grid(const Launch& launch, const ArgumentValues& values, const std::string& name) {
   const std::uint64_t first_seed = seed().load();
   const std::uint64_t mixed =
       first_seed == 0 ? 0 : first_seed * 0x2545f4914f6cdd1du + launch_number.fetch_add(1) * 977;
@@ -128,7 +128,8 @@ void run_grid(const Launch& launch, const void* call, const std::string& name) {
       const uint3 index = {static_cast<unsigned>(linear % launch.grid.x),
                            static_cast<unsigned>(row % launch.grid.y),
                            static_cast<unsigned>(row / launch.grid.y)};
-      runner.run(launch, call, name, index, mixed == 0 ? 0 : (mixed ^ linear * 0x9e3779b97f4a7c15u) | 1u);
+      runner.run(launch, values.data(), name, index,
+                 mixed == 0 ? 0 : (mixed ^ linear * 0x9e3779b97f4a7c15u) | 1u);
     }
   });
 }
@@ -141,18 +142,23 @@ void set_fiber_seed(std::uint64_t value) {
 }
 std::uint64_t fiber_seed() { return seed().load(); }
 
-cudaError_t submit(Launch launch, cudaStream_t stream) {
+cudaError_t submit(Launch launch, cudaStream_t stream, std::initializer_list<const void*> sources) {
   if (std::string fault = configuration_fault(launch); !fault.empty())
     return fail(cudaErrorInvalidConfiguration, std::move(fault));
   if (launch.shared_bytes > shared_memory_limit(launch.kernel))
     return fail(cudaErrorInvalidValue, detail::concat("at most ", shared_memory_limit(launch.kernel),
                                                       " bytes of dynamic shared memory (",
                                                       shared_memory_optin, " after cudaFuncSetAttribute)"));
+  if (const auto& all = launch.arguments; !all.empty())
+    launch.values.resize(all.back().offset + all.back().bytes);
+  for (std::size_t i = 0; i < launch.arguments.size(); ++i)
+    std::memcpy(launch.values.data() + launch.arguments[i].offset, sources.begin()[i],
+                launch.arguments[i].bytes);
   return enqueue(stream, "launch", [launch = std::move(launch)] {
     const std::string& name = name_of(launch.kernel);
-    const std::shared_ptr<const void> call = prepared_call(launch, name);
+    const ArgumentValues values = prepared_values(launch, name);
     count([&](Counters& c) { ++c.launches[name]; });
-    run_grid(launch, call.get(), name);
+    run_grid(launch, values, name);
     return cudaSuccess;
   });
 }
