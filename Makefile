@@ -87,8 +87,10 @@ endif
 clang := $(if $(filter thread,$(sanitizers)),,$(findstring clang,$(notdir $(CXX))))
 debug := $(filter-out 0,$(DEBUG))
 
-configuration := $(subst $(space),-,$(strip $(if $(clang),clang) $(cuda) $(if $(debug),debug) $(sanitizers)))
-BUILD := build$(if $(configuration),/$(configuration))
+folder_of = build$(if $(strip $(1)),/$(subst $(space),-,$(strip $(1))))
+BUILD := $(call folder_of,$(if $(clang),clang) $(cuda) $(if $(debug),debug) $(sanitizers))
+# Objects that see nothing of CUDA are the same with and without it: builds share them.
+PLAIN := $(if $(cuda),$(call folder_of,$(if $(clang),clang) $(if $(debug),debug) $(sanitizers)),$(BUILD))
 BIN := $(BUILD)/bin
 LIBRARY := $(BUILD)/lib/libnorma.a
 
@@ -109,8 +111,8 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wconversion
 # clang says where it did not vectorize a simd loop: a matter of speed with another compiler, not of the code.
 WARNINGS += $(if $(findstring clang,$(notdir $(CXX))),-Wno-pass-failed)
 COMMON := -std=c++20 -fopenmp $(if $(ARCH),-march=$(ARCH)) -fno-math-errno -fno-trapping-math
-DEFINES := $(if $(debug),-DNORMA_DEBUG -D_GLIBCXX_ASSERTIONS) $(if $(filter emulate,$(cuda)),-DNORMA_CUDA_EMULATED=1)
-TEST_DEFINES = -DNORMA_SOURCE_DIR='"$(CURDIR)"' -DNORMA_BINARY_DIR='"$(CURDIR)/$(BIN)"'
+DEFINES := $(if $(debug),-DNORMA_DEBUG -D_GLIBCXX_ASSERTIONS)
+TEST_DEFINES = -DNORMA_SOURCE_DIR='"$(CURDIR)"'
 KERNEL_OPT := -O3
 LIBRARY_OPT := -O2
 TEST_OPT := -O1
@@ -124,8 +126,8 @@ ifneq (,$(sanitizers))
   LIBRARY_OPT := -O1
 endif
 ifneq (,$(debug))
-  COMMON += -g
-  KERNEL_OPT := -O0
+  COMMON += $(if $(sanitizers),,-g)
+  KERNEL_OPT := $(if $(sanitizers),-O1,-O0)
   LIBRARY_OPT := -O0
   TEST_OPT := -O0
 endif
@@ -137,7 +139,7 @@ CUDA_ARCHS ?= 75 80 86 89 90
 # Kernels call constexpr functions of the standard library.
 NVCC_LANGUAGE := -std=c++20 --expt-relaxed-constexpr
 ifeq ($(cuda),cuda)
-  CUDA_INCLUDE := -isystem $(CUDA_HOME)/include
+  CUDA_FLAGS := -isystem $(CUDA_HOME)/include
   CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart -lcublas
   newest_arch := $(lastword $(CUDA_ARCHS))
   GENCODE := $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch)$(comma)code=sm_$(arch)) \
@@ -147,10 +149,10 @@ ifeq ($(cuda),cuda)
     -Xcompiler=$(subst $(space),$(comma),$(strip $(NVCC_HOST_FLAGS))) -I.
 endif
 ifeq ($(cuda),emulate)
-  CUDA_INCLUDE := -Ibackends/cuda/emulator/include
+  CUDA_FLAGS := -DNORMA_CUDA_EMULATED=1 -Ibackends/cuda/emulator/include
   EMULATED := -x c++ -Wno-unknown-pragmas -Wno-sign-conversion
 endif
-ALL_CXXFLAGS = $(COMMON) $(DEFINES) $(WARNINGS) $(WERROR) -I. $(CUDA_INCLUDE) $(BLAS_INCLUDE) $(CPPFLAGS) $(CXXFLAGS)
+ALL_CXXFLAGS = $(COMMON) $(DEFINES) $(WARNINGS) $(WERROR) -I. $(BLAS_INCLUDE) $(CPPFLAGS) $(CXXFLAGS)
 ALL_LIBS = $(LIBRARY) $(LIBRARY_LIBS) $(LDFLAGS)
 # What a user's own compile line needs.
 PUBLIC_DEFINES := $(strip $(if $(debug),-DNORMA_DEBUG) $(if $(filter emulate,$(cuda)),-DNORMA_CUDA_EMULATED=1))
@@ -165,6 +167,8 @@ floors := $(wildcard core backends autograd nn models)
 find_cpp = $(if $(1),$(shell find $(1) -name '*.cpp' | LC_ALL=C sort))
 # Without CUDA nothing of backends/cuda; with it no stub, once there are kernels.
 find_cu = $(if $(cuda),$(if $(1),$(shell find $(1) -name '*.cu' | LC_ALL=C sort)))
+# What sees the headers of CUDA or of its emulator.
+cuda_sources := backends/cuda/% tests/cuda/%
 not_built := models/programs/% $(if $(cuda),$(if $(wildcard backends/cuda/*.cu),backends/no_cuda.cpp),backends/cuda/%) \
   $(if $(filter emulate,$(cuda)),,backends/cuda/emulator/%)
 LIBRARY_SOURCES := $(filter-out $(not_built),$(call find_cpp,$(floors)) $(call find_cu,$(floors)))
@@ -175,7 +179,7 @@ BENCH_SOURCES := $(wildcard tests/bench/*.cpp)
 DOC_PAGES := $(wildcard README.md docs/*.md docs/*/*.md)
 PUBLIC_HEADERS := $(if $(floors),$(shell find $(filter-out backends,$(floors)) -name '*.h' ! -path 'models/programs/*'))
 
-object = $(patsubst %,$(BUILD)/obj/%.o,$(1:.cpp=))
+object = $(patsubst %,$(PLAIN)/obj/%.o,$(patsubst %.cpp,%,$(filter-out $(cuda_sources),$(1)))) $(patsubst %,$(BUILD)/obj/%.o,$(patsubst %.cpp,%,$(filter $(cuda_sources),$(1))))
 PROGRAMS := $(patsubst models/programs/%.cpp,$(BIN)/%,$(PROGRAM_SOURCES))
 OBJECTS := $(call object,$(LIBRARY_SOURCES) $(PROGRAM_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES))
 
@@ -190,37 +194,53 @@ ifeq ($(V),)
 endif
 say = @printf '  %-5s %s\n' $(1) $(2)
 
-# Two stamps: everything is compiled anew when compiler, processor or flags change, and linked anew when a
-# source file appears or goes.
+# Stamps: everything is compiled anew when compiler, processor or flags change (with CUDA, what sees it has a stamp of
+# its own), and linked anew when libraries change or a source file appears or goes.
 .PHONY: FORCE
 FORCE:
 update = if printf '%s\n' "$$text" | cmp -s - $@; then :; else printf '%s\n' "$$text" > $@; fi
+define flags_stamp
+@mkdir -p $(@D); text='$(subst ','\'',$(ALL_CXXFLAGS) $(KERNEL_OPT) $(LIBRARY_OPT) $(TEST_OPT) $(1))'; \
+text="$$text $$($(CXX) --version | head -n 1) $(if $(findstring nvcc,$(1)),$$($(NVCC) --version | tail -n 1)) $$(grep -m 1 'model name' /proc/cpuinfo 2> /dev/null)"; $(update)
+endef
+$(PLAIN)/flags.txt: FORCE
+	$(call flags_stamp)
+ifneq (,$(cuda))
 $(BUILD)/flags.txt: FORCE
-	@mkdir -p $(@D); text='$(subst ','\'',$(ALL_CXXFLAGS) $(EMULATED) $(NVCCFLAGS) $(KERNEL_OPT) $(LIBRARY_OPT) $(TEST_OPT) $(ALL_LIBS))'; \
-	text="$$text $$($(CXX) --version | head -n 1) $(if $(NVCCFLAGS),$$($(NVCC) --version | tail -n 1)) $$(grep -m 1 'model name' /proc/cpuinfo 2> /dev/null)"; $(update)
+	$(call flags_stamp,$(CUDA_FLAGS) $(EMULATED) $(if $(NVCCFLAGS),nvcc $(NVCCFLAGS)))
+endif
 $(BUILD)/sources.txt: FORCE
-	@mkdir -p $(@D); text='$(sort $(LIBRARY_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) $(DOC_PAGES))'; $(update)
+	@mkdir -p $(@D); text='$(sort $(LIBRARY_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) $(DOC_PAGES)) $(ALL_LIBS)'; $(update)
 
 OPT := $(LIBRARY_OPT)
-$(BUILD)/obj/backends/%.o: OPT := $(KERNEL_OPT)
-$(BUILD)/obj/tests/%.o: OPT := $(TEST_OPT)
-$(BUILD)/obj/tests/%.o: EXTRA_DEFINES := $(TEST_DEFINES)
-$(BUILD)/obj/tests/bench/%.o: OPT := $(LIBRARY_OPT)
-$(BUILD)/obj/models/programs/%.o: OPT := $(TEST_OPT)
+$(PLAIN)/obj/backends/%.o $(BUILD)/obj/backends/%.o: OPT := $(KERNEL_OPT)
+ifeq ($(cuda),emulate)  # kernels that are run to be tested
+$(BUILD)/obj/backends/cuda/%.o: OPT := $(TEST_OPT)
+endif
+$(PLAIN)/obj/tests/%.o $(BUILD)/obj/tests/%.o: OPT := $(TEST_OPT)
+$(PLAIN)/obj/tests/%.o $(BUILD)/obj/tests/%.o: EXTRA_FLAGS := $(TEST_DEFINES)
+$(PLAIN)/obj/tests/bench/%.o: OPT := $(LIBRARY_OPT)
+$(PLAIN)/obj/models/programs/%.o: OPT := $(TEST_OPT)
 
+define compile
+@mkdir -p $(@D)
+$(call say,CXX,$<)
+$(Q)$(CXX) $(ALL_CXXFLAGS) $(EXTRA_FLAGS) $(1) $(OPT) -MMD -MP -c $< -o $@
+endef
+$(PLAIN)/obj/%.o: %.cpp $(PLAIN)/flags.txt
+	$(call compile)
+ifneq (,$(cuda))
 $(BUILD)/obj/%.o: %.cpp $(BUILD)/flags.txt
-	@mkdir -p $(@D)
-	$(call say,CXX,$<)
-	$(Q)$(CXX) $(ALL_CXXFLAGS) $(EXTRA_DEFINES) $(OPT) -MMD -MP -c $< -o $@
+	$(call compile,$(CUDA_FLAGS))
+endif
 
 $(BUILD)/obj/%.cu.o: %.cu $(BUILD)/flags.txt
-	@mkdir -p $(@D)
 ifeq ($(cuda),emulate)
-	$(call say,CXX,$<)
-	$(Q)$(CXX) $(ALL_CXXFLAGS) $(EMULATED) $(EXTRA_DEFINES) $(OPT) -MMD -MP -c $< -o $@
+	$(call compile,$(CUDA_FLAGS) $(EMULATED))
 else
+	@mkdir -p $(@D)
 	$(call say,NVCC,$<)
-	$(Q)$(NVCC) $(NVCCFLAGS) $(EXTRA_DEFINES) $(OPT) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(NVCC) $(NVCCFLAGS) $(EXTRA_FLAGS) $(OPT) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
 endif
 
 $(LIBRARY): $(call object,$(LIBRARY_SOURCES)) $(BUILD)/sources.txt
@@ -233,7 +253,7 @@ define link
 $(call say,LINK,$@)
 $(Q)$(CXX) $(COMMON) $(filter %.o,$^) $(1) $(ALL_LIBS) -o $@
 endef
-$(PROGRAMS): $(BIN)/%: $(BUILD)/obj/models/programs/%.o $(LIBRARY)
+$(PROGRAMS): $(BIN)/%: $(PLAIN)/obj/models/programs/%.o $(LIBRARY)
 	$(call link)
 $(BIN)/norma_tests: $(call object,$(TEST_SOURCES)) $(LIBRARY) $(BUILD)/sources.txt
 	$(call link)
@@ -260,13 +280,13 @@ CUDA_TESTS := -sf='*tests/cuda/*'
 
 # R142: every public header compiles alone, and twice, in a file with all warnings.
 .PHONY: headers-test
-headers-test: $(patsubst %,$(BUILD)/headers/%.checked,$(PUBLIC_HEADERS))
+headers-test: $(patsubst %,$(PLAIN)/headers/%.checked,$(PUBLIC_HEADERS))
 	@echo "headers: $(words $^) compile alone"
-$(BUILD)/headers/%.checked: % $(BUILD)/flags.txt
+$(PLAIN)/headers/%.checked: % $(PLAIN)/flags.txt
 	@mkdir -p $(@D)
 	@$(CXX) $(ALL_CXXFLAGS) -O0 -fsyntax-only -MMD -MP -MF $(@:.checked=.d) -MT $@ -include $< -include $< -x c++ - < /dev/null
 	@touch $@
--include $(patsubst %,$(BUILD)/headers/%.d,$(PUBLIC_HEADERS))
+-include $(patsubst %,$(PLAIN)/headers/%.d,$(PUBLIC_HEADERS))
 
 .PHONY: race-test
 race-test: tests/race/race.cpp  # R100: the sanitizer sees a race that is there
@@ -319,8 +339,9 @@ include $(BUILD)/docs/blocks.mk
 endif
 
 doc_flags = $(ALL_CXXFLAGS) $(DOCS_OPT) -Wno-unused-variable -Wno-unused-but-set-variable -Wno-unused-function
-doc_programs := $(DOC_PROGRAMS) $(if $(filter emulate,$(cuda)),$(DOC_CUDA_PROGRAMS))
-doc_declarations := $(DOC_DECLARATIONS) $(if $(filter cuda,$(cuda)),$(DOC_CUDA_PROGRAMS))
+# With CUDA, the blocks that need it; the others are the same as without.
+doc_programs := $(if $(cuda),$(if $(filter emulate,$(cuda)),$(DOC_CUDA_PROGRAMS)),$(DOC_PROGRAMS))
+doc_declarations := $(if $(cuda),$(if $(filter cuda,$(cuda)),$(DOC_CUDA_PROGRAMS)),$(DOC_DECLARATIONS))
 docs-test: $(patsubst %,$(BUILD)/docs/%.ran,$(doc_programs)) $(patsubst %,$(BUILD)/docs/%.checked,$(doc_declarations))
 	@echo "docs: $(words $(doc_programs)) programs built and run, $(words $(doc_declarations)) declarations compiled"
 
@@ -334,7 +355,7 @@ $(BUILD)/docs/%.ran: $(BUILD)/docs/%.cpp $(LIBRARY)
 	$(run_doc)
 $(BUILD)/docs/%.ran: $(BUILD)/docs/%.cu $(LIBRARY)
 	$(call say,DOCS,$*)
-	$(Q)$(CXX) $(doc_flags) $(EMULATED) $< -x none $(ALL_LIBS) -o $(BUILD)/docs/$*
+	$(Q)$(CXX) $(doc_flags) $(CUDA_FLAGS) $(EMULATED) $< -x none $(ALL_LIBS) -o $(BUILD)/docs/$*
 	$(run_doc)
 $(BUILD)/docs/%.checked: $(BUILD)/docs/%.cpp $(LIBRARY)
 	$(call say,DOCS,$*)

@@ -9,9 +9,9 @@ namespace norma::tests {
 namespace {
 
 /// Losses of a run with these flags on the device.
-std::vector<double> losses(const std::string& program, const std::string& flags, const std::string& device,
+std::vector<double> losses(const std::string& name, const std::string& flags, const std::string& device,
                            const std::string& log) {
-  const Ran ran = run(NORMA_BINARY_DIR "/" + program + flags + " --device " + device);
+  const Ran ran = run(program(name) + flags + " --device " + device);
   CAPTURE(ran.output);
   REQUIRE(ran.code == 0);
   std::vector<double> values;
@@ -19,9 +19,9 @@ std::vector<double> losses(const std::string& program, const std::string& flags,
   return values;
 }
 
-void check_same_losses(const std::string& program, const std::string& flags, const std::string& log,
+void check_same_losses(const std::string& name, const std::string& flags, const std::string& log,
                        std::size_t steps) {
-  const auto on_cpu = losses(program, flags, "cpu", log), on_cuda = losses(program, flags, "cuda", log);
+  const auto on_cpu = losses(name, flags, "cpu", log), on_cuda = losses(name, flags, "cuda", log);
   REQUIRE(on_cpu.size() == steps);
   REQUIRE(on_cuda.size() == steps);
   for (std::size_t i = 0; i < steps; ++i) {
@@ -36,9 +36,9 @@ TEST_SUITE("cuda programs") {
     const std::string flags = small_run(folder) + "--steps 20 --dropout 0.1", log = folder.path("log.csv");
     check_same_losses("train_gpt", flags, log, 20);
     const std::string checkpoint = folder.path("gpt.safetensors");
-    CHECK(run(NORMA_BINARY_DIR "/train_gpt --device cpu --steps 22 --resume " + checkpoint).code == 0);
+    CHECK(run(program("train_gpt") + " --device cpu --steps 22 --resume " + checkpoint).code == 0);
     const std::string answer =
-        NORMA_BINARY_DIR "/generate --prompt 1+2 --temperature 0 --checkpoint " + checkpoint;
+        program("generate") + " --prompt 1+2 --temperature 0 --checkpoint " + checkpoint;
     const Ran on_cpu = run(answer), on_cuda = run(answer + " --device cuda");
     CHECK(on_cpu.code == 0);
     CHECK(on_cuda.output == on_cpu.output);

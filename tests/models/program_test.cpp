@@ -19,9 +19,10 @@ using namespace norma::tests;
 
 namespace {
 
-const std::string train = NORMA_BINARY_DIR "/train_gpt ";
-const std::string train_mnist = NORMA_BINARY_DIR "/train_mnist ";
-const std::string generate = NORMA_BINARY_DIR "/generate ";
+const std::string train = program("train_gpt") + " ";
+const std::string train_mnist = program("train_mnist") + " ";
+const std::string generate = program("generate") + " ";
+const std::string invariances = program("invariances") + " ";
 
 std::string small_mnist_run(const TemporaryFolder& folder) {
   write_digits(folder);
@@ -34,29 +35,29 @@ std::string small_mnist_run(const TemporaryFolder& folder) {
 struct Wrong {
   std::string arguments, message;
 };
-void check_refused(const std::string& program, const std::string& good, const std::vector<Wrong>& wrongs,
+void check_refused(const std::string& name, const std::string& good, const std::vector<Wrong>& wrongs,
                    const TemporaryFolder& folder) {
   const auto files = folder.count();
   for (const Wrong& wrong : wrongs) {
-    const Ran ran = run(NORMA_BINARY_DIR "/" + program + " " + good + wrong.arguments);
+    const Ran ran = run(program(name) + " " + good + wrong.arguments);
     CAPTURE(wrong.arguments);
     CAPTURE(ran.output);
     CHECK(ran.code == 2);
     CHECK(has(ran, wrong.message));
-    CHECK(ran.output.starts_with(program + ": "));
+    CHECK(ran.output.starts_with(name + ": "));
     CHECK(std::count(ran.output.begin(), ran.output.end(), '\n') == 1);
   }
   CHECK(folder.count() == files);
 }
 
 template <class S>
-void check_help(const std::string& program) {
-  const Ran help = run(NORMA_BINARY_DIR "/" + program + " --help");
+void check_help(const std::string& name) {
+  const Ran help = run(program(name) + " --help");
   CHECK(help.code == 0);
   const S defaults;
-  visit_settings(defaults, [&](const char* name, const auto&, models::OnResume, const char* text) {
-    CHECK_MESSAGE(has(help, std::string("--") + name), name);
-    CHECK_MESSAGE(has(help, std::string(text).substr(0, 12)), name);
+  visit_settings(defaults, [&](const char* flag, const auto&, models::OnResume, const char* text) {
+    CHECK_MESSAGE(has(help, std::string("--") + flag), flag);
+    CHECK_MESSAGE(has(help, std::string(text).substr(0, 12)), flag);
   });
   CHECK(has(help, "--resume"));
 }
@@ -235,14 +236,14 @@ TEST_CASE("an interrupt saves and says how to go on") {
 }
 
 TEST_CASE("invariances prints the papers' table and finds it right") {
-  const Ran ran = run(NORMA_BINARY_DIR "/invariances");
+  const Ran ran = run(invariances);
   CAPTURE(ran.output);
   CHECK(ran.code == 0);
   for (const char* method : {"BatchNorm", "WeightNorm", "LayerNorm", "RMSNorm", "pRMSNorm"})
     CHECK(has(ran, method));
-  CHECK(run(NORMA_BINARY_DIR "/invariances --seed 99").code == 0);
-  CHECK(run(NORMA_BINARY_DIR "/invariances --seed x").code == 2);
-  CHECK(run(NORMA_BINARY_DIR "/invariances --help").code == 0);
+  CHECK(run(invariances + "--seed 99").code == 0);
+  CHECK(run(invariances + "--seed x").code == 2);
+  CHECK(run(invariances + "--help").code == 0);
 }
 
 TEST_CASE("--help names every flag and its default") {

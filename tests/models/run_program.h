@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <string>
 
 #include "tests/temporary.h"
@@ -15,6 +16,11 @@ struct Ran {
   int code = -1;
   std::string output;  // standard output and standard error
 };
+
+/// The path of a program: the build's programs lie beside its tests.
+inline std::string program(const std::string& name) {
+  return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / name).string();
+}
 
 // After a minute the command is stopped, with exit code 124.
 inline Ran run(const std::string& command) {
