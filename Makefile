@@ -214,8 +214,10 @@ $(BUILD)/sources.txt: FORCE
 
 OPT := $(LIBRARY_OPT)
 $(PLAIN)/obj/backends/%.o $(BUILD)/obj/backends/%.o: OPT := $(KERNEL_OPT)
-ifeq ($(cuda),emulate)  # kernels that are run to be tested
-$(BUILD)/obj/backends/cuda/%.o: OPT := $(TEST_OPT)
+ifeq ($(cuda),emulate)
+# Kernels that are run to be tested, each thread a fiber. UBSan would make them several times slower than ASan does.
+$(BUILD)/obj/backends/cuda/%.o: OPT := -O1
+$(BUILD)/obj/backends/cuda/%.o: EXTRA_FLAGS := $(if $(filter undefined,$(sanitizers)),-fno-sanitize=undefined)
 endif
 $(PLAIN)/obj/tests/%.o $(BUILD)/obj/tests/%.o: OPT := $(TEST_OPT)
 $(PLAIN)/obj/tests/%.o $(BUILD)/obj/tests/%.o: EXTRA_FLAGS := $(TEST_DEFINES)
