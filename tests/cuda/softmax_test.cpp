@@ -96,6 +96,23 @@ TEST_CASE("cuda: a target out of range is reported at the next synchronization")
                        Error);
   CHECK(losses.to(cpu).at({1}) == 0);
   CHECK(losses.to(cpu).at({0}) > 0);
+
+  for (const std::int64_t classes : {6, 3000}) {  // a part of a warp and a block for each row
+    CAPTURE(classes);
+    const Array wide = draw({3, classes}).to(cuda), dlogits = Array::empty({3, classes}, f32, cuda);
+    const Array bad = Array::from(std::vector<std::int64_t>{1, -100, classes}, {3}, cuda);
+    const Array ones = Array::ones({3}, f32, cuda), some_lse = Array::full({3}, 9, f64, cuda);
+    REQUIRE(backend(cuda).cross_entropy_backward(dlogits.view(), ones.view(), some_lse.view(), wide.view(),
+                                                 bad.view(), -100, 0.1));
+    CHECK_THROWS_WITH_AS(backend(cuda).synchronize(),
+                         detail::concat("cross_entropy: target ", classes, " at position 2 is outside [0, ",
+                                        classes, ") (reported at the next synchronization)")
+                             .c_str(),
+                         Error);
+    const Array ignored_and_bad = dlogits.to(cpu).slice(0, {1, 3});
+    for (const double value : values_of(ignored_and_bad)) CHECK(value == 0);
+    CHECK(dlogits.at({0, 1}) != 0);
+  }
 }
 
 TEST_CASE("cuda: gelu and silu") {
