@@ -36,8 +36,11 @@ TEST_CASE("creation checks its arguments") {
   CHECK_THROWS_AS(Array::full({1}, NAN, i64), Error);
 }
 
-TEST_CASE("a device without a backend throws") {
-  if (Backend* const made = make_cuda_backend(); made != nullptr) return;
+TEST_CASE("a device that is not there throws") {
+  try {
+    if (make_cuda_backend() != nullptr) return;
+  } catch (const Error&) {  // built for CUDA, but there is no GPU here
+  }
   for (const Shape& shape : {Shape{2}, Shape{0}}) {
     CHECK(contains(message_of([&] { Array::zeros(shape, f32, cuda); }), "device cuda"));
   }

@@ -1,6 +1,9 @@
 // batch_statistics, batch_norm and group_norm on the device against the CPU.
-#include "backends/cuda/emulator/emulator.h"
 #include "tests/cuda/compare.h"
+#include "tests/cuda/device.h"
+#if NORMA_CUDA_EMULATED
+#  include "backends/cuda/emulator/emulator.h"
+#endif
 
 namespace norma::tests {
 namespace {
@@ -33,6 +36,8 @@ Array masked(Draw& draw, const Array& x, bool wanted) {
 }
 
 }  // namespace
+
+TEST_SUITE_BEGIN("cuda channel norms" * doctest::skip(no_device()));
 
 TEST_CASE("cuda: batch statistics, with and without a mask") {
   for (const DType dtype : {f32, f64}) {
@@ -185,6 +190,7 @@ TEST_CASE("cuda: group norm and its gradients") {
   }
 }
 
+#if NORMA_CUDA_EMULATED
 TEST_CASE("cuda: no results depend on the order of threads") {
   Draw draw(f32, 6);
   const Shape shape{9, 5, 41};
@@ -211,5 +217,8 @@ TEST_CASE("cuda: no results depend on the order of threads") {
   CHECK(results[0] == results[1]);
   CHECK(results[0] == results[2]);
 }
+#endif
+
+TEST_SUITE_END();
 
 }  // namespace norma::tests

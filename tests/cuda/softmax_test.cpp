@@ -1,5 +1,6 @@
 // softmax, cross_entropy, gelu and silu on the device against the CPU.
 #include "tests/cuda/compare.h"
+#include "tests/cuda/device.h"
 
 namespace norma::tests {
 namespace {
@@ -18,6 +19,8 @@ Array logits_of(int kind, Draw& draw, const Shape& shape) {
 }
 
 }  // namespace
+
+TEST_SUITE_BEGIN("cuda softmax" * doctest::skip(no_device()));
 
 TEST_CASE("cuda: softmax and log softmax") {
   for (const DType dtype : {f32, f64}) {
@@ -139,5 +142,7 @@ TEST_CASE("cuda: gelu and silu") {
     }
   }
 }
+
+TEST_SUITE_END();
 
 }  // namespace norma::tests

@@ -11,6 +11,7 @@
 #include "core/captured_work.h"
 #include "models/trainer.h"
 #include "nn/optim/clip.h"
+#include "tests/cuda/device.h"
 #include "tests/messages.h"
 #include "tests/models/small_gpt.h"
 #if NORMA_CUDA_EMULATED
@@ -133,7 +134,7 @@ void check_replays(double dropout, const std::string& positions, bool other_rate
 
 }  // namespace
 
-TEST_SUITE("cuda training step") {
+TEST_SUITE("cuda training step" * doctest::skip(no_device())) {
   TEST_CASE("training on cuda follows training on the CPU, dropout included") {
     for (const double dropout : {0.0, 0.2}) {
       Training on_cuda(cuda, dropout), on_cpu(cpu, dropout);
