@@ -67,6 +67,17 @@ std::int64_t arange_length(double start, double stop, double step) {
   return static_cast<std::int64_t>(length);
 }
 
+// start + i * step for i in [0, length), f64, without a copy from the host.
+Array count_on(Device device, double start, double step, std::int64_t length) {
+  const Array ones = Array::ones({length}, f64, device), y = Array::empty({length}, f64, device);
+  if (length == 0) return y;
+  Backend& kernels = backend(device);
+  kernels.cumsum(y.view(), ones.view(), 0, false);  // exact up to 2^53
+  kernels.binary_scalar(Binary::sub, y.view(), y.view(), 1, false);
+  kernels.unary(Unary::affine, y.view(), y.view(), step, start);
+  return y;
+}
+
 }  // namespace
 
 void check_defined(const Array& x, const char* op) {
@@ -92,13 +103,18 @@ Array Array::full(const Shape& shape, double value, DType dtype, Device device) 
 
 Array Array::arange(double start, double stop, double step, DType dtype, Device device) {
   const std::int64_t length = arange_length(start, stop, step);
+  if (length > 0) {
+    integral_of(start, dtype, "arange");
+    integral_of(start + static_cast<double>(length - 1) * step, dtype, "arange");
+  }
+  if (!is_host(device)) return count_on(device, start, step, length).to(dtype);
   const Array host = empty({length}, dtype, cpu);
   for_any(dtype, [&]<class T>() {
     T* const y = host.data<T>();
     for (std::int64_t i = 0; i < length; ++i) {
       const double value = start + static_cast<double>(i) * step;
       if constexpr (std::is_same_v<T, std::int64_t>) {
-        y[i] = integral_of(value, dtype, "arange");
+        y[i] = static_cast<std::int64_t>(value);
       } else {
         y[i] = static_cast<T>(value);
       }

@@ -2,7 +2,7 @@
 
 namespace norma {
 
-void Backend::begin_capture() {
+void Backend::begin_capture(RandomKey /*random*/) {
   detail::fail("capture: this device does its work at once; only cuda can keep and replay it");
 }
 std::unique_ptr<Backend::Captured> Backend::end_capture() { return nullptr; }

@@ -132,11 +132,13 @@ class Backend {
   // Capture, optional (core/captured_work.h).
   struct Captured {
     virtual ~Captured() = default;
-    virtual void replay() = 0;
+    /// Random draws of the work go on from here.
+    virtual void replay(RandomKey random) = 0;
   };
-  /// From here to end_capture, work given to the device is kept instead of done. Throws Error on a device
+  /// From here to end_capture, work given to the device is kept instead of done. Keys of `random`'s seed that
+  /// lie at or after its offset move along with the key of a replay, others stay. Throws Error on a device
   /// that cannot.
-  virtual void begin_capture();
+  virtual void begin_capture(RandomKey random);
   virtual std::unique_ptr<Captured> end_capture();
 
   // Required kernels.
@@ -276,6 +278,10 @@ class Backend {
   virtual bool sum_of_squares(View /*sum*/, std::span<const View> /*xs*/) { return false; }
   /// In place on weights, first and second moments; all views of one dtype.
   virtual bool adam(std::span<const AdamTensors> /*all*/, const AdamOptions&) { return false; }
+  /// adam as a part of work that is being captured: each replay reads the options anew.
+  virtual bool adam_in_capture(std::span<const AdamTensors> /*all*/, std::shared_ptr<const AdamOptions>) {
+    return false;
+  }
 };
 
 /// The backend of a device; throws Error for cuda in a build without it.

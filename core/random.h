@@ -37,11 +37,20 @@ NORMA_HOST_DEVICE constexpr std::array<std::uint32_t, 4> random_bits(RandomKey k
                 {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)});
 }
 
+namespace detail {
+
+/// While this thread captures work (core/captured_work.h): replays draw from the default generator, so the
+/// captured work must not draw from another one.
+inline thread_local bool only_default_generator = false;
+
+}  // namespace detail
+
 /// A stream of random numbers: 64-bit seed and position. Two numbers, so it can be saved and restored.
 class Generator {
  public:
   explicit Generator(std::uint64_t seed = 0) : key_{seed, 0} {}
-  /// The key for a draw of n elements; moves the stream n places on.
+  /// The key for a draw of n elements; moves the stream n places on. Throws Error in captured work unless
+  /// this is the default generator.
   RandomKey advance(std::int64_t n);
   RandomKey state() const { return key_; }
   void set_state(RandomKey key) { key_ = key; }

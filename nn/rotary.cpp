@@ -13,11 +13,11 @@ RotaryTable rotary_table(std::int64_t length, std::int64_t d, std::int64_t offse
   NORMA_CHECK(length >= 0 && offset >= 0, "rotary_table: length and offset must be >= 0, got ", length,
               " and ", offset);
   const auto first = static_cast<double>(offset);
-  const Tensor positions = arange(first, first + static_cast<double>(length), 1, f64);
-  const Tensor pairs = arange(0, static_cast<double>(d / 2), 1, f64);
+  const Tensor positions = arange(first, first + static_cast<double>(length), 1, f64, device);
+  const Tensor pairs = arange(0, static_cast<double>(d / 2), 1, f64, device);
   const Tensor frequencies = (pairs * (-2 * std::log(base) / static_cast<double>(d))).exp();
   const Tensor angles = positions.unsqueeze(1) * frequencies;  // [length, d / 2]
-  return {angles.cos().to(dtype).to(device), angles.sin().to(dtype).to(device)};
+  return {angles.cos().to(dtype), angles.sin().to(dtype)};
 }
 
 Tensor rotate(const Tensor& x, const RotaryTable& table) {

@@ -206,7 +206,9 @@ struct Backward {
       return scale * (g - mean_g - centre(from[k]) * scale * mean_gx);
     };
     if (weights != nullptr) {
-      for (std::int64_t k = 0; k < d; ++k) to[k] = value(gradient[k] * weights[k], k);
+      // In two loops, so that g is rounded as in mean(g): a group of one value has a gradient of exactly 0.
+      for (std::int64_t k = 0; k < d; ++k) to[k] = gradient[k] * weights[k];
+      for (std::int64_t k = 0; k < d; ++k) to[k] = value(to[k], k);
     } else {
       const T factor = weight == nullptr ? T(1) : weight[c];
       for (std::int64_t k = 0; k < d; ++k) to[k] = value(gradient[k] * factor, k);

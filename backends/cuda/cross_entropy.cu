@@ -4,7 +4,7 @@
 // lse is f64: with large logits an f32 one would cost the probabilities their digits.
 //
 // Forward: one reading of the logits, sizeof(T) bytes of an element (with smoothing a second one, mostly from
-// the cache). Backward: 2 sizeof(T). A target outside [0, classes) is noted (device_errors.h); its loss and
+// the cache). Backward: 2 sizeof(T). Both note a target outside [0, classes) (device_errors.h); its loss and
 // gradient are 0.
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/device_errors.cuh"
@@ -48,11 +48,14 @@ __global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Th
 template <class T, int Threads, int Width>
 __global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Threads>::block_size))
     cross_entropy_rows_backward(Rows n, T* dlogits, const T* dlosses, const double* lse, const T* logits,
-                                const std::int64_t* targets, std::int64_t ignore_index, double smoothing) {
-  const std::int64_t r = Team<Threads>::row(), at = r * n.d;
+                                const std::int64_t* targets, std::int64_t ignore_index, double smoothing,
+                                DeviceCheck check) {
+  using Row = Team<Threads>;
+  const std::int64_t r = Row::row(), at = r * n.d;
   if (r >= n.rows) return;
   const std::int64_t target = targets[r];
-  const bool counts = target != ignore_index && target >= 0 && target < n.d;
+  const bool inside = target >= 0 && target < n.d, counts = inside && target != ignore_index;
+  if (!inside && target != ignore_index && Row::is_first()) check.note(target, r);
   const T dloss = counts ? dlosses[r] : T(0);
   const T high = static_cast<T>(lse[r]), low = static_cast<T>(lse[r] - static_cast<double>(high));
   const T uniform = static_cast<T>(smoothing / static_cast<double>(n.d));
@@ -96,7 +99,7 @@ bool CudaBackend::cross_entropy_backward(View dlogits, View dlosses, View lse, V
       launch(cross_entropy_rows_backward<T, Threads, Width>, Team<Threads>::grid(n.rows),
              Team<Threads>::block(), 0, stream_, n, pointer<T>(dlogits), pointer<T>(dlosses),
              pointer<double>(lse), pointer<T>(logits), pointer<std::int64_t>(targets), ignore_index,
-             smoothing);
+             smoothing, errors_.indices("cross_entropy", n.d, "target"));
     });
   });
   return true;

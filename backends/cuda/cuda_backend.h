@@ -13,6 +13,19 @@
 
 namespace norma {
 
+template <class T>
+class DeviceValue;
+
+/// A key that kernels can tell in captured work too: there `key` is relative to the key of a replay.
+struct MovingKey {
+  RandomKey key;
+  const RandomKey* of_replay;  // null outside of captured work
+
+  __device__ RandomKey now() const {
+    return of_replay == nullptr ? key : RandomKey{of_replay->seed, of_replay->offset + key.offset};
+  }
+};
+
 class CudaBackend final : public Backend {
  public:
   CudaBackend();
@@ -23,7 +36,7 @@ class CudaBackend final : public Backend {
   void release(void* data, std::int64_t bytes) override;
   void upload(void* device_data, const void* host, std::int64_t bytes) override;
   void download(void* host, const void* device_data, std::int64_t bytes) override;
-  void begin_capture() override;
+  void begin_capture(RandomKey random) override;
   std::unique_ptr<Captured> end_capture() override;
 
   void copy(View y, View x) override;
@@ -81,15 +94,19 @@ class CudaBackend final : public Backend {
   bool embedding_backward(View dtable, View dy, View index) override;
   bool sum_of_squares(View sum, std::span<const View> xs) override;
   bool adam(std::span<const AdamTensors> all, const AdamOptions& options) override;
+  bool adam_in_capture(std::span<const AdamTensors> all, std::shared_ptr<const AdamOptions> options) override;
 
  private:
   /// Throws Error while work is captured.
   void refuse_in_capture(const char* what) const;
+  MovingKey moving(RandomKey key);
 
   cudaStream_t stream_ = nullptr;
   cublasHandle_t blas_ = nullptr;
   DeviceErrors errors_;
   bool capturing_ = false;
+  RandomKey capture_start_;
+  std::shared_ptr<DeviceValue<RandomKey>> capture_key_;    // from the first draw in a capture on
   std::optional<DeviceScratch<unsigned char>> workspace_;  // of cuBLAS, from the first capture on
 };
 

@@ -3,8 +3,8 @@
 //
 // Backward: dtable[index[r]] += dy[r]. A block for each row r goes on if no earlier row has the same index,
 // and then adds all later rows that have it, in order: each row of dtable has one writer, and no sum depends
-// on the order in which blocks run. Work: rows^2 / 2 comparisons of indices, which stay in the cache, and
-// each row of dy read once.
+// on the order in which blocks run. Work: at most rows^2 comparisons of indices (all different), which stay
+// in the cache, and each row of dy read once.
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/device_errors.cuh"
 #include "backends/cuda/elements.cuh"

@@ -1,7 +1,7 @@
 // The same as layer_rows.cuh for a few long rows, which one block each would leave most of the device idle:
 // the rows are the channels of [1, rows, d], in pieces (channel_walks.cuh), and the output is written element
 // by element. One more reading of x forward; backward g = dy * weight is kept in dx, which the later passes
-// read: up to 8 sizeof(T) bytes of an element instead of 3.
+// read: 7 sizeof(T) bytes of an element instead of 3.
 #pragma once
 
 #include "backends/cuda/channel_moments.cuh"

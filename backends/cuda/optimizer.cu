@@ -9,8 +9,10 @@
 #include <initializer_list>
 
 #include "backends/cuda/cuda_backend.h"
+#include "backends/cuda/device_value.cuh"
 #include "backends/cuda/reduce.cuh"
 #include "backends/cuda/scratch.h"
+#include "core/captured_work.h"
 
 namespace norma {
 namespace {
@@ -62,7 +64,8 @@ struct List {
 };
 
 template <class T>
-__global__ void update(List<4> list, AdamFactors<T> o) {
+__global__ void update(List<4> list, AdamFactors<T> o, const AdamFactors<T>* of_replay) {
+  if (of_replay != nullptr) o = *of_replay;
   std::int64_t begin, end;
   const int k = list.find(begin, end);
   T* const w = static_cast<T*>(list.data[k][0]);
@@ -110,20 +113,41 @@ void for_lists(std::size_t groups, Dtype&& dtype, Add&& add, Run&& run) {
   }
 }
 
-}  // namespace
-
-bool CudaBackend::adam(std::span<const AdamTensors> all, const AdamOptions& options) {
+/// of_replay: factors in device memory that take the place of `factors`, or null.
+template <class T>
+void update_all(cudaStream_t stream, std::span<const AdamTensors> all, const AdamFactors<T>& factors,
+                const AdamFactors<T>* of_replay) {
   const auto add = [&](List<4>& list, std::size_t i) {
     const auto& [w, g, m, v] = all[i];
     NORMA_ASSERT(w.is_contiguous() && g.is_contiguous() && m.is_contiguous() && v.is_contiguous());
     list.push(w.numel(), {w.data, g.data, m.data, v.data});
   };
   const auto dtype = [&](std::size_t i) { return all[i].weight.dtype; };
-  for_lists<4>(all.size(), dtype, add, [&](const List<4>& list, DType of_list) {
-    for_float(of_list, "adam", [&]<class T>() {
-      launch(update<T>, dim3(static_cast<unsigned>(list.blocks())), dim3(threads), 0, stream_, list,
-             AdamFactors<T>(options));
-    });
+  for_lists<4>(all.size(), dtype, add, [&](const List<4>& list, DType) {
+    launch(update<T>, dim3(static_cast<unsigned>(list.blocks())), dim3(threads), 0, stream, list, factors,
+           of_replay);
+  });
+}
+
+}  // namespace
+
+bool CudaBackend::adam(std::span<const AdamTensors> all, const AdamOptions& options) {
+  if (all.empty()) return true;
+  for_float(all[0].weight.dtype, "adam",
+            [&]<class T>() { update_all<T>(stream_, all, AdamFactors<T>(options), nullptr); });
+  return true;
+}
+
+bool CudaBackend::adam_in_capture(std::span<const AdamTensors> all,
+                                  std::shared_ptr<const AdamOptions> options) {
+  if (all.empty()) return true;
+  CapturedWork* const work = CapturedWork::current(cuda);
+  NORMA_ASSERT(work != nullptr);
+  for_float(all[0].weight.dtype, "adam", [&]<class T>() {
+    const auto factors = std::make_shared<DeviceValue<AdamFactors<T>>>();
+    update_all<T>(stream_, all, AdamFactors<T>(*options), factors->data());
+    work->before_replay(
+        [stream = stream_, factors, options] { factors->set(stream, AdamFactors<T>(*options)); });
   });
   return true;
 }

@@ -37,20 +37,20 @@ struct TruncatedNormal {
 };
 
 template <class T, class Draw>
-__global__ void draw_elements(std::int64_t count, RandomKey key, Draw draw, T* y) {
+__global__ void draw_elements(std::int64_t count, MovingKey key, Draw draw, T* y) {
   const std::int64_t i = flat_index();
-  if (i < count) y[i] = draw(random_bits(key, i));
+  if (i < count) y[i] = draw(random_bits(key.now(), i));
 }
 
 template <class T>
-__global__ void drop_elements(std::int64_t count, RandomKey key, std::uint64_t threshold, T scale, T* y,
+__global__ void drop_elements(std::int64_t count, MovingKey key, std::uint64_t threshold, T scale, T* y,
                               const T* x) {
   const std::int64_t i = flat_index();
-  if (i < count) y[i] = x[i] * (bernoulli(random_bits(key, i), threshold) ? scale : T(0));
+  if (i < count) y[i] = x[i] * (bernoulli(random_bits(key.now(), i), threshold) ? scale : T(0));
 }
 
 template <class T, class Draw>
-void draw(cudaStream_t stream, const View& y, RandomKey key, const Draw& one) {
+void draw(cudaStream_t stream, const View& y, MovingKey key, const Draw& one) {
   const std::int64_t count = y.numel();
   if (count > 0) launch_flat(draw_elements<T, Draw>, count, stream, count, key, one, pointer<T>(y));
 }
@@ -60,16 +60,16 @@ void draw(cudaStream_t stream, const View& y, RandomKey key, const Draw& one) {
 void CudaBackend::random(Random distribution, View y, RandomKey key, double a, double b) {
   NORMA_ASSERT(y.is_contiguous());
   if (distribution == Random::bernoulli) {
-    return for_any(y.dtype,
-                   [&]<class T>() { draw<T>(stream_, y, key, Bernoulli<T>{bernoulli_threshold(a)}); });
+    return for_any(
+        y.dtype, [&]<class T>() { draw<T>(stream_, y, moving(key), Bernoulli<T>{bernoulli_threshold(a)}); });
   }
   for_float(y.dtype, "random", [&]<class T>() {
     if (distribution == Random::uniform) {
-      draw<T>(stream_, y, key, Uniform<T>{static_cast<T>(a), static_cast<T>(b)});
+      draw<T>(stream_, y, moving(key), Uniform<T>{static_cast<T>(a), static_cast<T>(b)});
     } else if (distribution == Random::normal) {
-      draw<T>(stream_, y, key, Normal<T>{a, b});
+      draw<T>(stream_, y, moving(key), Normal<T>{a, b});
     } else {
-      draw<T>(stream_, y, key, TruncatedNormal<T>{a, b});
+      draw<T>(stream_, y, moving(key), TruncatedNormal<T>{a, b});
     }
   });
 }
@@ -80,7 +80,7 @@ bool CudaBackend::dropout(View y, View x, RandomKey key, double p) {
   if (count == 0) return true;
   for_float(x.dtype, "dropout", [&]<class T>() {
     const T scale = p < 1 ? static_cast<T>(1 / (1 - p)) : T(0);
-    launch_flat(drop_elements<T>, count, stream_, count, key, bernoulli_threshold(1 - p), scale,
+    launch_flat(drop_elements<T>, count, stream_, count, moving(key), bernoulli_threshold(1 - p), scale,
                 pointer<T>(y), pointer<T>(x));
   });
   return true;

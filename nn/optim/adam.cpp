@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "autograd/ops.h"
+#include "core/captured_work.h"
 #include "nn/optim/optimizer.h"
 
 namespace norma::nn {
@@ -64,26 +65,31 @@ void Adam::update(const Tensor& parameter, const Tensor& gradient, Slot& slot, d
   for (Tensor* moment : {&m, &v}) {
     if (!moment->defined()) *moment = zeros(parameter.shape(), parameter.dtype(), parameter.device());
   }
+  updates_.push_back({parameter, gradient, m, v, options_of(slot.step, lr, weight_decay), place_of(slot)});
+}
+
+AdamOptions Adam::options_of(std::int64_t step, double lr, double weight_decay) const {
   const auto [beta1, beta2] = settings_.betas;
-  const auto t = static_cast<double>(slot.step);
-  const AdamOptions options{.lr = lr,
-                            .beta1 = beta1,
-                            .beta2 = beta2,
-                            .eps = settings_.eps,
-                            .weight_decay = weight_decay,
-                            .correction1 = 1 - std::pow(beta1, t),
-                            .correction2 = 1 - std::pow(beta2, t),
-                            .decoupled = decoupled_};
-  updates_.push_back({parameter, gradient, m, v, options});
+  const auto t = static_cast<double>(step);
+  return {.lr = lr,
+          .beta1 = beta1,
+          .beta2 = beta2,
+          .eps = settings_.eps,
+          .weight_decay = weight_decay,
+          .correction1 = 1 - std::pow(beta1, t),
+          .correction2 = 1 - std::pow(beta2, t),
+          .decoupled = decoupled_};
 }
 
 void Adam::finish() {
   const std::vector<Update> updates = std::exchange(updates_, {});
   for (std::size_t begin = 0, end = 0; begin < updates.size(); begin = end) {
     const Update& first = updates[begin];
+    const bool captured = CapturedWork::current(first.parameter.device()) != nullptr;
     const auto is_alike = [&](const Update& other) {
       return other.parameter.device() == first.parameter.device() &&
-             other.parameter.dtype() == first.parameter.dtype() && other.options == first.options;
+             other.parameter.dtype() == first.parameter.dtype() && other.options == first.options &&
+             (!captured || group_at(other.place) == group_at(first.place));
     };
     for (end = begin + 1; end < updates.size() && is_alike(updates[end]);) ++end;
     run(std::span(updates).subspan(begin, end - begin));
@@ -101,13 +107,28 @@ void Adam::run(std::span<const Update> alike) {
     all.push_back(
         {u.parameter.array().view(), gradients.back().view(), u.m.array().view(), u.v.array().view()});
   }
-  if (use_kernel && backend(alike.front().parameter.device()).adam(all, alike.front().options)) {
+  if (use_kernel && run_kernel(alike, all)) {
     for (const Update& u : alike) {
       for (const Tensor& changed : {u.parameter, u.m, u.v}) changed.array().bump_version();
     }
     return;
   }
+  NORMA_CHECK(CapturedWork::current(alike.front().parameter.device()) == nullptr, type(),
+              ": a step can only be captured with contiguous parameters and the device's kernel");
   for (const Update& u : alike) update_by_definition(u.parameter, u.gradient, u.m, u.v, u.options);
+}
+
+bool Adam::run_kernel(std::span<const Update> alike, std::span<const AdamTensors> all) {
+  const Update& first = alike.front();
+  Backend& kernels = backend(first.parameter.device());
+  CapturedWork* const work = CapturedWork::current(first.parameter.device());
+  if (work == nullptr) return kernels.adam(all, first.options);
+  const auto options = std::make_shared<AdamOptions>(first.options);
+  work->before_replay([this, options, place = first.place] {
+    const auto [lr, weight_decay] = rates_at(place);
+    *options = options_of(slot_at(place).step, lr, weight_decay);
+  });
+  return kernels.adam_in_capture(all, options);
 }
 
 }  // namespace norma::nn

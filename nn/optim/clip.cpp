@@ -34,7 +34,20 @@ void scale(const std::vector<Tensor>& gradients, double max_norm, const Tensor& 
     for (const Tensor& gradient : gradients) gradient.mul_(factor);
   } else if (std::isfinite(max_norm)) {
     const Tensor factor = (max_norm / (norm + 1e-6)).clamp(0, 1).masked_fill(logical_not(norm.isfinite()), 1);
-    for (const Tensor& gradient : gradients) gradient.mul_(factor.to(gradient.dtype()).to(gradient.device()));
+    Tensor alike;  // the factor in the gradient's dtype and on its device
+    for (const Tensor& gradient : gradients) {
+      if (!alike.defined() || alike.dtype() != gradient.dtype() || alike.device() != gradient.device()) {
+        alike = factor.to(gradient.dtype()).to(gradient.device());
+      }
+      if (!gradient.array().is_contiguous()) {
+        gradient.mul_(alike);
+        continue;
+      }
+      const View view = gradient.array().view();  // in one pass, without a copy of the product
+      backend(gradient.device())
+          .binary(Binary::mul, view, view, alike.array().expand(gradient.shape()).view());
+      gradient.array().bump_version();
+    }
   }
 }
 

@@ -3,6 +3,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "core/captured_work.h"
+
 namespace norma::nn {
 namespace {
 
@@ -32,6 +34,14 @@ std::optional<Numbered> numbered(std::string_view name, std::string_view prefix)
   const auto digits = static_cast<std::size_t>(end - name.data());
   if (error != std::errc() || digits == name.size() || name[digits] != '.') return {};
   return Numbered{number, name.substr(digits + 1)};
+}
+
+/// Where an update works.
+std::array<const void*, 3> memory_of(const Tensor& parameter, const std::array<Tensor, 2>& tensors) {
+  const auto data = [](const Tensor& x) -> const void* {
+    return x.defined() ? x.array().view().data : nullptr;
+  };
+  return {data(parameter), data(tensors[0]), data(tensors[1])};
 }
 
 }  // namespace
@@ -87,9 +97,41 @@ void Optimizer::check_step() const {
       NORMA_CHECK(!gradient.defined() || !parameter.requires_grad() || gradient.shape() == parameter.shape(),
                   describe(place), " of shape ", parameter.shape(), " has a gradient of shape ",
                   gradient.shape());
+      if (gradient.defined() && CapturedWork::current(parameter.device()) != nullptr) {
+        NORMA_CHECK(replay() != Replay::none, type(), ": a step cannot be part of captured work");
+        bool settled = slots_[place].step > 0;
+        for (const Tensor& tensor : slots_[place].tensors) {
+          settled = settled && (!tensor.defined() || (tensor.dtype() == parameter.dtype() &&
+                                                      tensor.device() == parameter.device()));
+        }
+        NORMA_CHECK(settled, describe(place),
+                    ": its first step cannot be part of captured work; make one before the capture");
+      }
       ++place;
     }
   }
+}
+
+std::size_t Optimizer::group_at(std::size_t place) const {
+  std::size_t group = 0;
+  while (place >= groups_[group].parameters.size()) place -= groups_[group++].parameters.size();
+  return group;
+}
+
+/// Each replay is a step: its number counts on, and values that were saved from the parameter are stale.
+void Optimizer::follow_replays(CapturedWork& work, std::size_t place, const Tensor& parameter) {
+  const auto check = [this, place, parameter, memory = memory_of(parameter, slots_[place].tensors),
+                      rates = rates_at(place)] {
+    NORMA_CHECK(memory_of(parameter, slots_[place].tensors) == memory, describe(place),
+                " or what is remembered of it has moved since the capture; capture the step anew");
+    NORMA_CHECK(replay() == Replay::everything || rates_at(place) == rates, type(),
+                ": lr and weight_decay were captured with the step; capture it anew to change them");
+  };
+  const auto action = [this, place, parameter] {
+    ++slots_[place].step;
+    parameter.array().bump_version();
+  };
+  work.before_replay(action, check);
 }
 
 void Optimizer::step() {
@@ -97,8 +139,7 @@ void Optimizer::step() {
   const NoGrad no_grad;
   std::size_t place = 0;
   for (const ParamGroup& group : groups_) {
-    const double lr = group.lr.value_or(default_lr_);
-    const double weight_decay = group.weight_decay.value_or(default_weight_decay_);
+    const auto [lr, weight_decay] = rates_of(group);
     for (const Tensor& parameter : group.parameters) {
       Slot& slot = slots_[place++];
       const Tensor gradient = parameter.grad();
@@ -108,6 +149,10 @@ void Optimizer::step() {
       }
       ++slot.step;
       update(parameter.detach(), gradient.detach(), slot, lr, weight_decay);
+      if (CapturedWork* const work = CapturedWork::current(parameter.device())) {
+        --slot.step;  // no step was made
+        follow_replays(*work, place - 1, parameter);
+      }
     }
   }
   finish();

@@ -10,6 +10,9 @@
 //   }
 //
 // A step writes into the parameters in place, so a graph recorded before it can no longer go backward.
+//
+// A step of SGD, Adam and AdamW may be part of captured work (core/captured_work.h): the capture makes no
+// step, each replay makes the next one. The first step cannot be captured; the optimizer must stay in place.
 #pragma once
 
 #include <array>
@@ -22,6 +25,10 @@
 #include <vector>
 
 #include "nn/module.h"
+
+namespace norma {
+class CapturedWork;
+}
 
 namespace norma::nn {
 
@@ -52,7 +59,7 @@ class Optimizer {
   Optimizer& operator=(Optimizer&&) = default;
 
   /// Updates every parameter that has a gradient and is not frozen. Throws Error for a gradient that does not
-  /// fit; nothing has changed then.
+  /// fit, and for a step that cannot be captured; nothing has changed then.
   void step();
   /// Drops the gradients, so that a parameter without a part in the next backward pass is left alone.
   void zero_grad();
@@ -77,7 +84,26 @@ class Optimizer {
     std::int64_t step = 0;  // updates made, this one included
   };
 
+  /// What a replay of captured work makes of a step: nothing, step() throws in captured work; a step with the
+  /// rates (lr and weight_decay) of the capture, the replay throws when they have changed; a step with the
+  /// rates and the number that it has then.
+  enum class Replay : std::uint8_t { none, fixed_rates, everything };
+
   Optimizer(std::vector<ParamGroup> groups, double lr, double weight_decay);
+
+  virtual Replay replay() const { return Replay::none; }
+  /// Slots by their place among the parameters of all groups; the number of the group there, and its rates.
+  std::size_t place_of(const Slot& slot) const { return static_cast<std::size_t>(&slot - slots_.data()); }
+  const Slot& slot_at(std::size_t place) const { return slots_[place]; }
+  std::size_t group_at(std::size_t place) const;
+  struct Rates {
+    double lr, weight_decay;
+    friend bool operator==(const Rates&, const Rates&) = default;
+  };
+  Rates rates_of(const ParamGroup& group) const {
+    return {group.lr.value_or(default_lr_), group.weight_decay.value_or(default_weight_decay_)};
+  }
+  Rates rates_at(std::size_t place) const { return rates_of(groups_[group_at(place)]); }
 
   /// Names of a slot's tensors, for state().
   virtual std::span<const char* const> slot_names() const = 0;
@@ -90,6 +116,7 @@ class Optimizer {
  private:
   std::string describe(std::size_t parameter) const;
   void check_step() const;
+  void follow_replays(CapturedWork& work, std::size_t place, const Tensor& parameter);
   void load_tensor(std::vector<Slot>& slots, const std::string& name, const Tensor& tensor) const;
   void load_number(std::vector<Slot>& slots, std::vector<ParamGroup>& groups, const std::string& name,
                    double value) const;
@@ -117,6 +144,7 @@ class SGD final : public Optimizer {
   std::string_view type() const override { return "SGD"; }
 
  protected:
+  Replay replay() const override { return Replay::fixed_rates; }
   std::span<const char* const> slot_names() const override;
   void update(const Tensor& parameter, const Tensor& gradient, Slot& slot, double lr,
               double weight_decay) override;
@@ -147,6 +175,7 @@ class Adam : public Optimizer {
 
  protected:
   Adam(std::vector<ParamGroup> groups, AdamSettings settings, bool decoupled);
+  Replay replay() const override { return Replay::everything; }
   std::span<const char* const> slot_names() const override;
   void update(const Tensor& parameter, const Tensor& gradient, Slot& slot, double lr,
               double weight_decay) override;
@@ -156,8 +185,11 @@ class Adam : public Optimizer {
   struct Update {
     Tensor parameter, gradient, m, v;
     AdamOptions options;
+    std::size_t place;
   };
+  AdamOptions options_of(std::int64_t step, double lr, double weight_decay) const;
   void run(std::span<const Update> alike);
+  bool run_kernel(std::span<const Update> alike, std::span<const AdamTensors> all);
 
   std::vector<Update> updates_;  // of the step that runs: kernels take many at once
   AdamSettings settings_;

@@ -79,6 +79,28 @@ TEST_CASE("gradients of group_norm: sum dx = 0 in every group") {
   CHECK(largest(dx.reshape({2, 3, 10}).sum(-1)) < 1e-12);
 }
 
+TEST_CASE("what is normalized alone has a gradient of exactly 0") {
+  for (const Device device : {cpu, reference}) {
+    for (const DType dtype : {f32, f64}) {
+      CAPTURE(device);
+      CAPTURE(dtype);
+      const auto of = [&](const Shape& shape, std::uint64_t seed) {
+        return random(shape, seed).to(dtype).to(device);
+      };
+      const auto check_zero = [&](const char* name, const Shape& shape, auto norm) {
+        CAPTURE(name);
+        const Tensor x = of(shape, 1).set_requires_grad();
+        const Tensor dx = grad({norm(x)}, {x}, {of(shape, 2)})[0];
+        for (const double value : dx.to(f64).to(cpu).to_vector<double>()) CHECK(value == 0);
+      };
+      const Tensor weight = of({70}, 3), bias = of({70}, 4), one = of({1}, 5);
+      check_zero("group_norm", {5, 70}, [&](const Tensor& x) { return group_norm(x, 70, weight, bias); });
+      check_zero("group_norm", {5, 70}, [&](const Tensor& x) { return group_norm(x, 70); });
+      check_zero("layer_norm", {300, 1}, [&](const Tensor& x) { return layer_norm(x, one, one); });
+    }
+  }
+}
+
 TEST_CASE("one group is layer_norm without affine, a group for each channel is instance_norm") {
   both_ways([] {
     const Tensor x = random({3, 4, 2, 5}, 1).set_requires_grad(), dy = random({3, 4, 2, 5}, 2);

@@ -4,6 +4,7 @@
 
 #include "backends/cuda/check.h"
 #include "tests/backends/arrays.h"
+#include "tests/cuda/device.h"
 
 namespace norma::tests {
 namespace {
@@ -89,7 +90,7 @@ Array mask_of(const Shape& shape, DType dtype, Visible&& visible) {
 
 }  // namespace
 
-TEST_SUITE("cuda attention") {
+TEST_SUITE("cuda attention" * doctest::skip(no_device())) {
   TEST_CASE("R60 cuda attention equals the CPU's for lengths and head sizes around the tile's") {
     for (const DType dtype : {f32, f64}) {
       for (const std::int64_t queries : {1, 2, 7, 49, 64, 65}) {

@@ -3,6 +3,7 @@
 #include "autograd/ops.h"
 #include "core/precision.h"
 #include "tests/backends/arrays.h"
+#include "tests/cuda/device.h"
 #include "tests/messages.h"
 
 namespace norma::tests {
@@ -14,7 +15,7 @@ Array indices(const std::vector<std::int64_t>& values) {
   return Array::from(values, {static_cast<std::int64_t>(values.size())}, cuda);
 }
 
-TEST_SUITE("cuda backend") {
+TEST_SUITE("cuda backend" * doctest::skip(no_device())) {
   TEST_CASE("cuda: an index out of range is reported at the next synchronization, the first of several") {
     Backend& b = backend(cuda);
     const Array x = Array::ones({5, 2}, f32, cuda), y = Array::full({4, 2}, 7, f32, cuda);

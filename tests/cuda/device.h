@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "backends/cuda/launch.h"
+#include "backends/cuda/check.h"
 
 namespace norma::tests {
 

@@ -1,10 +1,11 @@
 // The op table on the CUDA backend, against the CPU.
 #include "tests/autograd/op_checks.h"
+#include "tests/cuda/device.h"
 
 using namespace norma;
 using namespace norma::tests;
 
-TEST_SUITE_BEGIN("cuda op table");
+TEST_SUITE_BEGIN("cuda op table" * doctest::skip(no_device()));
 
 TEST_CASE("cuda: kernels agree with the CPU's, forward and backward, for every size and absent input") {
   for_each_row(cuda, [](const OpRow& row) {

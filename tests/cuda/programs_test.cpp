@@ -1,6 +1,7 @@
 // The programs with --device cuda against the same runs on the CPU.
 #include <cmath>
 
+#include "tests/cuda/device.h"
 #include "tests/models/run_files.h"
 #include "tests/models/run_program.h"
 #include "tests/models/small_digits.h"
@@ -30,7 +31,7 @@ void check_same_losses(const std::string& name, const std::string& flags, const 
   }
 }
 
-TEST_SUITE("cuda programs") {
+TEST_SUITE("cuda programs" * doctest::skip(no_device())) {
   TEST_CASE("cuda: train_gpt has the CPU's losses, goes on from its checkpoint, and generate answers") {
     TemporaryFolder folder;
     const std::string flags = small_run(folder) + "--steps 20 --dropout 0.1", log = folder.path("log.csv");

@@ -2,10 +2,11 @@
 #include <doctest/doctest.h>
 
 #include "tests/backends/required_checks.h"
+#include "tests/cuda/device.h"
 
 namespace norma::tests {
 
-TEST_SUITE("cuda required") {
+TEST_SUITE("cuda required" * doctest::skip(no_device())) {
   TEST_CASE("cuda: copy converts between all dtypes and layouts") { check_copy(cuda); }
   TEST_CASE("cuda: copy transposes in tiles") { check_transposing_copy(cuda); }
   TEST_CASE("cuda: fill and where") { check_fill_and_where(cuda); }

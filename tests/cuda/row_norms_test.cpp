@@ -1,5 +1,6 @@
 // layer_norm, rms_norm and l2_norm on the device against the CPU.
 #include "tests/cuda/compare.h"
+#include "tests/cuda/device.h"
 
 namespace norma::tests {
 namespace {
@@ -52,6 +53,8 @@ std::vector<Array> layer_statistics(const Array& x, double eps) {
 }
 
 }  // namespace
+
+TEST_SUITE_BEGIN("cuda row norms" * doctest::skip(no_device()));
 
 TEST_CASE("cuda: layer norm of rows of all kinds") {
   for (const DType dtype : {f32, f64}) {
@@ -283,5 +286,7 @@ TEST_CASE("cuda: rows at addresses that packs of 16 bytes cannot have") {
     check_close(results[1], results[0], tolerance_of(dtype));
   }
 }
+
+TEST_SUITE_END();
 
 }  // namespace norma::tests

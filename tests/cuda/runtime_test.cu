@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "backends/cuda/launch.h"
 #include "tests/cuda/device.h"
 #include "tests/messages.h"
 #if NORMA_CUDA_EMULATED

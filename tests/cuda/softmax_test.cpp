@@ -1,5 +1,6 @@
 // softmax, cross_entropy, gelu and silu on the device against the CPU.
 #include "tests/cuda/compare.h"
+#include "tests/cuda/device.h"
 
 namespace norma::tests {
 namespace {
@@ -18,6 +19,8 @@ Array logits_of(int kind, Draw& draw, const Shape& shape) {
 }
 
 }  // namespace
+
+TEST_SUITE_BEGIN("cuda softmax" * doctest::skip(no_device()));
 
 TEST_CASE("cuda: softmax and log softmax") {
   for (const DType dtype : {f32, f64}) {
@@ -96,6 +99,23 @@ TEST_CASE("cuda: a target out of range is reported at the next synchronization")
                        Error);
   CHECK(losses.to(cpu).at({1}) == 0);
   CHECK(losses.to(cpu).at({0}) > 0);
+
+  for (const std::int64_t classes : {6, 3000}) {  // a part of a warp and a block for each row
+    CAPTURE(classes);
+    const Array wide = draw({3, classes}).to(cuda), dlogits = Array::empty({3, classes}, f32, cuda);
+    const Array bad = Array::from(std::vector<std::int64_t>{1, -100, classes}, {3}, cuda);
+    const Array ones = Array::ones({3}, f32, cuda), some_lse = Array::full({3}, 9, f64, cuda);
+    REQUIRE(backend(cuda).cross_entropy_backward(dlogits.view(), ones.view(), some_lse.view(), wide.view(),
+                                                 bad.view(), -100, 0.1));
+    CHECK_THROWS_WITH_AS(backend(cuda).synchronize(),
+                         detail::concat("cross_entropy: target ", classes, " at position 2 is outside [0, ",
+                                        classes, ") (reported at the next synchronization)")
+                             .c_str(),
+                         Error);
+    const Array ignored_and_bad = dlogits.to(cpu).slice(0, {1, 3});
+    for (const double value : values_of(ignored_and_bad)) CHECK(value == 0);
+    CHECK(dlogits.at({0, 1}) != 0);
+  }
 }
 
 TEST_CASE("cuda: gelu and silu") {
@@ -122,5 +142,7 @@ TEST_CASE("cuda: gelu and silu") {
     }
   }
 }
+
+TEST_SUITE_END();
 
 }  // namespace norma::tests

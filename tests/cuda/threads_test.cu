@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "backends/cuda/launch.h"
 #include "tests/cuda/device.h"
 
 namespace norma::tests {

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <string>
 
+#include "backends/cuda/launch.h"
 #include "tests/cuda/device.h"
 #include "tests/messages.h"
 #include "tests/threads.h"
