@@ -259,7 +259,7 @@ $(PROGRAMS): $(BIN)/%: $(PLAIN)/obj/models/programs/%.o $(LIBRARY)
 $(BIN)/norma_tests: $(call object,$(TEST_SOURCES)) $(LIBRARY) $(BUILD)/sources.txt
 	$(call link)
 $(BIN)/norma_bench: $(call object,$(BENCH_SOURCES)) $(LIBRARY) $(BUILD)/sources.txt
-	$(call link,-lbenchmark_main -lbenchmark)
+	$(call link,-lbenchmark)
 $(BIN)/peer_worker: $(call object,$(PEER_SOURCES)) $(LIBRARY) $(BUILD)/sources.txt
 	$(call link)
 
@@ -297,8 +297,8 @@ race-test: tests/race/race.cpp  # R100: the sanitizer sees a race that is there
 	if $(run_environment) $(BIN)/race 2>&1 | grep -q 'WARNING: ThreadSanitizer: data race'; \
 	then echo "race: the planted race was reported"; else echo "race: the planted race was not reported"; exit 1; fi
 
-bench: $(BIN)/norma_bench  ## run the benchmarks (BENCH_ARGS=...)
-	$< $(BENCH_ARGS)
+bench: $(BIN)/norma_bench  ## run the benchmarks, each with its floor (BENCH_ARGS=--benchmark_filter=norm)
+	$(run_environment) $< $(BENCH_ARGS)
 
 # The same work in Norma and in PyTorch, in turn. Rows against libtorch C++ where its headers are.
 .PHONY: bench-peers bench-libtorch
