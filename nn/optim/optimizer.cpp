@@ -3,6 +3,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "core/profile.h"
+
 namespace norma::nn {
 namespace {
 
@@ -93,6 +95,7 @@ void Optimizer::check_step() const {
 }
 
 void Optimizer::step() {
+  const ProfileSection section("optimizer step");
   check_step();
   const NoGrad no_grad;
   std::size_t place = 0;
