@@ -312,7 +312,7 @@ libtorch_programs := $(if $(torch_headers),$(BUILD)/peers/libtorch_worker $(BUIL
 compile_char = $(CXX) -O2 $(peers)/user/char_program.cpp $(user_flags) -o $(BUILD)/peers/char_program
 compile_libtorch_char = $(CXX) $(peers)/libtorch/char_program.cpp $(LIBTORCH_FLAGS) -o $(BUILD)/peers/libtorch_char_program
 run_peers = $$found $(peers)/bench_peers.py --worker $(BIN)/peer_worker --folder $(BUILD)/peers \
-  --blas-folder $(dir $(blas_file)) --rows '$(value BENCH_PEERS_ROWS)' \
+  --blas-folder='$(dir $(blas_file))' --rows '$(value BENCH_PEERS_ROWS)' \
   $(if $(libtorch_programs),--libtorch-worker $(BUILD)/peers/libtorch_worker --char $(BUILD)/peers/char_program \
     --libtorch-char $(BUILD)/peers/libtorch_char_program --compile-char '$(compile_char)' \
     --compile-libtorch-char '$(compile_libtorch_char)')
