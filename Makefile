@@ -176,12 +176,13 @@ PROGRAM_SOURCES := $(wildcard models/programs/*.cpp)
 TEST_SOURCES := $(filter-out $(addprefix tests/,bench/% fuzz/% race/% user/% docs/% $(if $(cuda),,cuda/%)),\
   $(call find_cpp,$(wildcard tests)) $(call find_cu,$(wildcard tests)))
 BENCH_SOURCES := $(wildcard tests/bench/*.cpp)
+PEER_SOURCES := $(wildcard tests/bench/peers/*.cpp)
 DOC_PAGES := $(wildcard README.md docs/*.md docs/*/*.md)
 PUBLIC_HEADERS := $(if $(floors),$(shell find $(filter-out backends,$(floors)) -name '*.h' ! -path 'models/programs/*'))
 
 object = $(patsubst %,$(PLAIN)/obj/%.o,$(patsubst %.cpp,%,$(filter-out $(cuda_sources),$(1)))) $(patsubst %,$(BUILD)/obj/%.o,$(patsubst %.cpp,%,$(filter $(cuda_sources),$(1))))
 PROGRAMS := $(patsubst models/programs/%.cpp,$(BIN)/%,$(PROGRAM_SOURCES))
-OBJECTS := $(call object,$(LIBRARY_SOURCES) $(PROGRAM_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES))
+OBJECTS := $(call object,$(LIBRARY_SOURCES) $(PROGRAM_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) $(PEER_SOURCES))
 
 .PHONY: all lib programs
 all: lib programs $(if $(TEST_SOURCES),$(BIN)/norma_tests) $(if $(BENCH_SOURCES),$(BIN)/norma_bench)  ## library, programs, tests, benchmarks
@@ -210,7 +211,7 @@ $(BUILD)/flags.txt: FORCE
 	$(call flags_stamp,$(CUDA_FLAGS) $(EMULATED) $(if $(NVCCFLAGS),nvcc $(NVCCFLAGS)))
 endif
 $(BUILD)/sources.txt: FORCE
-	@mkdir -p $(@D); text='$(sort $(LIBRARY_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) $(DOC_PAGES)) $(ALL_LIBS)'; $(update)
+	@mkdir -p $(@D); text='$(sort $(LIBRARY_SOURCES) $(TEST_SOURCES) $(BENCH_SOURCES) $(PEER_SOURCES) $(DOC_PAGES)) $(ALL_LIBS)'; $(update)
 
 OPT := $(LIBRARY_OPT)
 $(PLAIN)/obj/backends/%.o $(BUILD)/obj/backends/%.o: OPT := $(KERNEL_OPT)
@@ -260,7 +261,9 @@ $(PROGRAMS): $(BIN)/%: $(PLAIN)/obj/models/programs/%.o $(LIBRARY)
 $(BIN)/norma_tests: $(call object,$(TEST_SOURCES)) $(LIBRARY) $(BUILD)/sources.txt
 	$(call link)
 $(BIN)/norma_bench: $(call object,$(BENCH_SOURCES)) $(LIBRARY) $(BUILD)/sources.txt
-	$(call link,-lbenchmark_main -lbenchmark)
+	$(call link,-lbenchmark)
+$(BIN)/peer_worker: $(call object,$(PEER_SOURCES)) $(LIBRARY) $(BUILD)/sources.txt
+	$(call link)
 
 -include $(OBJECTS:.o=.d)
 
@@ -296,8 +299,38 @@ race-test: tests/race/race.cpp  # R100: the sanitizer sees a race that is there
 	if $(run_environment) $(BIN)/race 2>&1 | grep -q 'WARNING: ThreadSanitizer: data race'; \
 	then echo "race: the planted race was reported"; else echo "race: the planted race was not reported"; exit 1; fi
 
-bench: $(BIN)/norma_bench  ## run the benchmarks (BENCH_ARGS=...)
-	$< $(BENCH_ARGS)
+bench: $(BIN)/norma_bench  ## run the benchmarks, each with its floor (BENCH_ARGS=--benchmark_filter=norm)
+	$(run_environment) $< $(BENCH_ARGS)
+
+# The same work in Norma and in PyTorch, in turn. Rows against libtorch C++ where its headers are.
+.PHONY: bench-peers bench-libtorch
+BENCH_PEERS_ROWS ?=
+BENCH_PEERS_ARGS ?=
+WRITE ?=
+peers := tests/bench/peers
+torch_headers := $(wildcard /usr/include/torch/csrc/api/include)
+LIBTORCH_FLAGS ?= -O2 -std=c++17 $(addprefix -I,$(torch_headers)) -ltorch -ltorch_cpu -lc10
+libtorch_programs := $(if $(torch_headers),$(BUILD)/peers/libtorch_worker $(BUILD)/peers/libtorch_char_program)
+compile_char = $(CXX) -O2 $(peers)/user/char_program.cpp $(user_flags) -o $(BUILD)/peers/char_program
+compile_libtorch_char = $(CXX) $(peers)/libtorch/char_program.cpp $(LIBTORCH_FLAGS) -o $(BUILD)/peers/libtorch_char_program
+run_peers = $$found $(peers)/bench_peers.py --worker $(BIN)/peer_worker --folder $(BUILD)/peers \
+  --blas-folder='$(dir $(blas_file))' --rows '$(value BENCH_PEERS_ROWS)' \
+  $(if $(libtorch_programs),--libtorch-worker $(BUILD)/peers/libtorch_worker --char $(BUILD)/peers/char_program \
+    --libtorch-char $(BUILD)/peers/libtorch_char_program --compile-char '$(compile_char)' \
+    --compile-libtorch-char '$(compile_libtorch_char)')
+bench-peers: $(BIN)/peer_worker $(libtorch_programs) $(if $(libtorch_programs),$(BUILD)/peers/char_program)  ## times in turn with PyTorch's (PYTHON=..., BENCH_PEERS_ROWS=regex; WRITE=1: into docs/performance.md)
+	@$(find_torch); mkdir -p $(BUILD)/peers; \
+	$(run_peers) --python $$found $(if $(filter-out 0,$(WRITE)),--write docs/performance.md) $(BENCH_PEERS_ARGS)
+bench-libtorch: $(BIN)/peer_worker $(libtorch_programs) $(BUILD)/peers/char_program  ## the rows against libtorch C++ alone (Debian: libtorch-dev)
+	@$(if $(libtorch_programs),found=python3; $(run_peers) $(BENCH_PEERS_ARGS),echo "bench-libtorch: skipped, no libtorch headers (Debian: libtorch-dev)")
+$(BUILD)/peers/libtorch_%: $(peers)/libtorch/%.cpp
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $< $(LIBTORCH_FLAGS) -o $@
+$(BUILD)/peers/char_program: $(peers)/user/char_program.cpp $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(compile_char)
 
 # Norma against PyTorch on fresh random cases; the suite itself compares with the cases checked in.
 .PHONY: outside outside-fixture
@@ -442,8 +475,9 @@ install: $(LIBRARY)  ## headers, library, pkg-config and CMake files under PREFI
 	  > $(destination)/lib/cmake/norma/normaConfigVersion.cmake
 	@echo "installed under $(destination)"
 
+user_flags = -std=c++20 $(PUBLIC_DEFINES) -I$(CURDIR)$(if $(filter emulate,$(cuda)), -I$(CURDIR)/backends/cuda/emulator/include) $(CURDIR)/$(LIBRARY) $(LIBRARY_LIBS)
 flags:  ## print what a compile line needs: g++ program.cpp $(make -s flags)
-	@echo '-std=c++20 $(PUBLIC_DEFINES) -I$(CURDIR)$(if $(filter emulate,$(cuda)), -I$(CURDIR)/backends/cuda/emulator/include) $(CURDIR)/$(LIBRARY) $(LIBRARY_LIBS)'
+	@echo '$(user_flags)'
 
 clean:  ## remove every build
 	rm -rf build

@@ -10,6 +10,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "autograd/ops/kernels.h"
+#include "core/profile.h"
 
 namespace norma {
 namespace {
@@ -18,11 +19,31 @@ namespace {
 void accumulate(Tensor& into, const Tensor& gradient) {
   if (!into.defined()) {
     into = gradient;
-  } else if (!grad_enabled() && into.state().use_count() == 1 && into.array().is_sole_owner()) {
+    return;
+  }
+  const detail::ProfileSpan span(detail::SpanKind::backward, "(sum of gradients)");
+  if (!grad_enabled() && into.state().use_count() == 1 && into.array().is_sole_owner()) {
     kernels::add_in_place(into.array(), gradient.array());
   } else {
     into = add(into, gradient);
   }
+}
+
+/// The rule of a node, timed for the profile.
+Gradients run_rule(Node& node, const Backward& call) {
+  detail::ProfileSpan span(detail::SpanKind::backward, node.name);
+  Gradients gradients = node.backward(call);
+  if (span.is_noted()) [[unlikely]] {
+    std::int64_t moved = 0;
+    const auto count = [&moved](const Tensor& x) {
+      if (x.defined()) moved += x.numel() * size_of(x.dtype());
+    };
+    count(call.dy);
+    for (const Tensor& gradient : gradients) count(gradient);
+    span.moved(moved);
+    if (!is_host(node.device)) backend(node.device).synchronize();
+  }
+  return gradients;
 }
 
 bool is_nan_free(const Tensor& x) { return x.isnan().any().item() == 0; }
@@ -237,7 +258,7 @@ class Walk {
     const bool watched = AnomalyMode::active() && is_nan_free(dy);
     const AnomalyMode pause(false);  // the node is to be named, not an op of its rule
     Gradients gradients =
-        node.backward(Backward{dy, node, std::span<const bool>(wanted, count), options_.create_graph});
+        run_rule(node, Backward{dy, node, std::span<const bool>(wanted, count), options_.create_graph});
     NORMA_CHECK(gradients.size() == count, "backward of ", node.name, ": returned ", gradients.size(),
                 " gradients for ", count, " inputs");
     if (!watched) dy = Tensor();  // its memory may be reused from here on

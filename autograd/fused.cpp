@@ -1,5 +1,7 @@
 #include "autograd/fused.h"
 
+#include "core/profile.h"
+
 namespace norma::detail {
 namespace {
 
@@ -59,6 +61,14 @@ Gradients kernel_vjp(const FusedOp& op, const std::vector<Saved>& saved, const K
   return gradients;
 }
 
+std::optional<Array> run_forward(const FusedOp& op, Kept& kept, std::span<const Array> arrays) {
+  ProfileSpan span(SpanKind::forward, op.op_name());
+  std::optional<Array> value = op.forward(kept, arrays);
+  if (span.is_noted() && value) [[unlikely]]
+    span.wrote(value->view().data);
+  return value;
+}
+
 }  // namespace
 
 Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::vector<Tensor> inputs) {
@@ -66,7 +76,7 @@ Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::vector<Tensor> inputs
     std::vector<Array> arrays;
     for (const Tensor& x : inputs) arrays.push_back(x.defined() ? x.array() : Array());
     Kept kept;
-    if (std::optional<Array> value = op->forward(kept, arrays))
+    if (std::optional<Array> value = run_forward(*op, kept, arrays))
       return record_fused(std::move(op), std::move(*value), std::move(kept), inputs);
   }
   return op->definition(inputs);

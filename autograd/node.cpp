@@ -1,6 +1,7 @@
 #include "autograd/node.h"
 
 #include "autograd/ops/kernels.h"
+#include "core/profile.h"
 
 namespace norma {
 namespace {
@@ -112,8 +113,26 @@ bool should_record(const char* name, std::span<const Tensor> inputs) {
   return wanted;
 }
 
+namespace {
+
+std::int64_t bytes_of(const Array& x) { return x.numel() * size_of(x.dtype()); }
+
+// What must be moved for an op: its inputs and its result.
+[[gnu::cold, gnu::noinline]] void note_op(const char* name, const Array& value,
+                                          std::span<const Tensor> inputs, RecordOptions options) {
+  std::int64_t moved = bytes_of(value);
+  for (const Tensor& x : inputs) moved += x.defined() ? bytes_of(x.array()) : 0;
+  if (!is_host(value.device()))
+    backend(value.device()).synchronize();  // the time of the work, not of its launch
+  profile_op(name, value.view().data, bytes_of(value), options.is_view ? 0 : moved, options.is_view);
+}
+
+}  // namespace
+
 Tensor attach(Array value, std::shared_ptr<Node> node, std::span<const Tensor> inputs,
               RecordOptions options) {
+  if (profile_recorder != nullptr) [[unlikely]]
+    note_op(node->name, value, inputs, options);
   if (anomaly_mode) check_anomaly(node->name, value, inputs);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!inputs[i].defined()) continue;
@@ -141,6 +160,8 @@ Tensor attach(Array value, std::shared_ptr<Node> node, std::span<const Tensor> i
 }
 
 Tensor without_history(const char* name, Array value, std::span<const Tensor> inputs, RecordOptions options) {
+  if (profile_recorder != nullptr) [[unlikely]]
+    note_op(name, value, inputs, options);
   if (anomaly_mode) check_anomaly(name, value, inputs);
   auto state = std::make_shared<TensorState>(std::move(value));
   state->seen_version = state->array.version();

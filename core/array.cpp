@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/profile.h"
 #include "core/random.h"
 
 namespace norma {
@@ -97,6 +98,7 @@ Array Array::empty(const Shape& shape, DType dtype, Device device) {
 Array Array::full(const Shape& shape, double value, DType dtype, Device device) {
   const std::int64_t integral = integral_of(value, dtype, "full");
   Array y = empty(shape, dtype, device);
+  const detail::ProfileSpan span("fill", y);
   if (y.numel() > 0) backend(device).fill(y.view(), value, integral);
   return y;
 }
@@ -128,6 +130,7 @@ Array Array::random(Random distribution, const Shape& shape, double a, double b,
   check_random(distribution, a, b, dtype);
   Array y = empty(shape, dtype, device);
   const RandomKey key = generator.advance(y.numel());
+  const detail::ProfileSpan span("random", y);
   if (y.numel() > 0) backend(device).random(distribution, y.view(), key, a, b);
   return y;
 }
@@ -137,6 +140,7 @@ Array Array::from_host(const void* values, std::int64_t count, DType dtype, cons
   NORMA_CHECK(count == shape.numel(), "from: shape ", shape, " has ", shape.numel(), " elements, got ", count,
               " values");
   Array y = empty(shape, dtype, device);
+  const detail::ProfileSpan span("upload", y);
   if (count > 0) backend(device).upload(y.storage_->data(), values, y.storage_->bytes());
   return y;
 }
@@ -183,6 +187,7 @@ Array Array::contiguous() const { return is_contiguous() ? *this : clone(); }
 Array Array::clone() const {
   check_defined(*this, "clone");
   Array y = empty(shape_, dtype_, device());
+  const detail::ProfileSpan span("copy", y);
   if (numel() > 0) backend(device()).copy(y.view(), view());
   return y;
 }
@@ -191,6 +196,7 @@ Array Array::to(DType dtype) const {
   check_defined(*this, "to");
   if (dtype == dtype_) return *this;
   Array y = empty(shape_, dtype, device());
+  const detail::ProfileSpan span("copy", y);
   if (numel() > 0) backend(device()).copy(y.view(), view());
   return y;
 }
@@ -200,6 +206,7 @@ Array Array::to(Device target) const {
   if (target == device()) return *this;
   Array y = empty(shape_, dtype_, target);
   if (numel() == 0) return y;
+  const detail::ProfileSpan span("transfer", y);
   const Array x = contiguous();
   const std::int64_t bytes = y.storage_->bytes();
   // At least one of the two devices is host memory.
@@ -218,6 +225,7 @@ void Array::copy_from(const Array& source) const {
               ", expanded); clone it first");
   Array x = source.to(device()).expand(shape_);
   if (may_overlap(*this, x)) x = x.clone();
+  const detail::ProfileSpan span("copy", *this);
   if (numel() > 0) backend(device()).copy(view(), x.view());
   bump_version();
 }
@@ -225,6 +233,7 @@ void Array::copy_from(const Array& source) const {
 void Array::fill(double value) const {
   check_defined(*this, "fill");
   const std::int64_t integral = integral_of(value, dtype_, "fill");
+  const detail::ProfileSpan span("fill", *this);
   if (numel() > 0) backend(device()).fill(view(), value, integral);
   bump_version();
 }

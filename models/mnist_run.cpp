@@ -7,6 +7,7 @@
 #include "autograd/ops.h"
 #include "core/number.h"
 #include "core/parallel.h"
+#include "core/profile.h"
 #include "models/settings.h"
 #include "nn/checkpoint.h"
 #include "nn/optim/clip.h"
@@ -108,7 +109,10 @@ DigitsTrainer::DigitsTrainer(Classifier& model, const Digits& digits, const Mnis
 StepReport DigitsTrainer::update() {
   StepReport report{.lr = learning_rate(settings_), .items = settings_.batch};
   const Device device = model_.parameters().front().device();
-  const ImageBatch batch = digits_.train_batch(order_.indices(step_ * settings_.batch, settings_.batch));
+  const ImageBatch batch = [&] {
+    const ProfileSection section("next batch");
+    return digits_.train_batch(order_.indices(step_ * settings_.batch, settings_.batch));
+  }();
   model_.train();
   optimizer_.zero_grad();
   const Tensor loss = cross_entropy(model_(Tensor(batch.images).to(device)), Tensor(batch.labels).to(device));

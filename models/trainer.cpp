@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "autograd/ops.h"
+#include "core/profile.h"
 #include "nn/checkpoint.h"
 #include "nn/optim/clip.h"
 #include "nn/probe.h"
@@ -33,7 +34,10 @@ StepReport Trainer::update() {
   Tensor mean_loss = zeros({}, f64, model_.device());
   for (std::int64_t piece = 0; piece < settings_.accumulate; ++piece) {
     if (piece == 1) later_pieces.emplace();  // the probe looks at the first piece
-    const Batch batch = task_.next_batch(settings_.batch, data_);
+    const Batch batch = [&] {
+      const ProfileSection section("next batch");
+      return task_.next_batch(settings_.batch, data_);
+    }();
     const Tensor tokens = Tensor(batch.tokens).to(model_.device());
     const Tensor targets = Tensor(batch.targets).to(model_.device());
     const Tensor loss = cross_entropy(model_(tokens), targets) / static_cast<double>(settings_.accumulate);

@@ -12,6 +12,7 @@
 #include "core/npy.h"
 #include "core/parallel.h"
 #include "core/precision.h"
+#include "core/profile.h"
 #include "core/random.h"
 #include "core/shape.h"
 #include "core/view.h"

@@ -1,6 +1,24 @@
 #include "autograd/ops/kernels.h"
 
+#include "core/profile.h"
+
 namespace norma::kernels {
+namespace {
+
+// Names of the kernels in a profile, where no op bears one. In the order of the enumerations.
+constexpr const char* unary_names[] = {"neg",        "exp",     "log",         "sqrt",   "rsqrt",    "tanh",
+                                       "erf",        "abs",     "sign",        "sin",    "cos",      "floor",
+                                       "reciprocal", "sigmoid", "expm1",       "log1p",  "relu",     "affine",
+                                       "power",      "clamp",   "logical_not", "is_nan", "is_finite"};
+constexpr const char* binary_names[] = {
+    "add",       "sub",  "mul",        "div",     "power",         "maximum",     "minimum",   "equal",
+    "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or"};
+constexpr const char* reduce_names[] = {"sum", "max", "min", "any", "all"};
+static_assert(std::size(unary_names) == static_cast<std::size_t>(Unary::is_finite) + 1);
+static_assert(std::size(binary_names) == static_cast<std::size_t>(Binary::logical_or) + 1);
+static_assert(std::size(reduce_names) == static_cast<std::size_t>(Reduce::all) + 1);
+
+}  // namespace
 
 void check_same_kind(const char* op, const Array& a, const Array& b) {
   NORMA_CHECK(a.dtype() == b.dtype() && a.device() == b.device(), op,
@@ -11,6 +29,7 @@ void check_same_kind(const char* op, const Array& a, const Array& b) {
 Array unary(Unary op, const Array& x, double a, double b) {
   const bool test = op == Unary::is_nan || op == Unary::is_finite;
   Array y = Array::empty(x.shape(), test ? boolean : x.dtype(), x.device());
+  const detail::ProfileSpan span(unary_names[static_cast<std::size_t>(op)], y);
   backend(x.device()).unary(op, y.view(), x.view(), a, b);
   return y;
 }
@@ -24,6 +43,7 @@ Array binary(Binary op, const Array& a, const Array& b, const char* name) {
   const bool same = a.shape() == b.shape();
   const Shape shape = same ? a.shape() : broadcast_shapes(a.shape(), b.shape(), name);
   Array y = Array::empty(shape, gives_boolean(op) ? boolean : a.dtype(), a.device());
+  const detail::ProfileSpan span(name, y);
   if (same) {
     backend(a.device()).binary(op, y.view(), a.view(), b.view());
   } else {
@@ -34,6 +54,7 @@ Array binary(Binary op, const Array& a, const Array& b, const char* name) {
 
 Array binary_scalar(Binary op, const Array& x, double s, bool scalar_first) {
   Array y = Array::empty(x.shape(), gives_boolean(op) ? boolean : x.dtype(), x.device());
+  const detail::ProfileSpan span(binary_names[static_cast<std::size_t>(op)], y);
   backend(x.device()).binary_scalar(op, y.view(), x.view(), s, scalar_first);
   return y;
 }
@@ -46,6 +67,7 @@ Array where(const Array& condition, const Array& a, const Array& b) {
   const Shape shape =
       broadcast_shapes(condition.shape(), broadcast_shapes(a.shape(), b.shape(), "where"), "where");
   Array y = Array::empty(shape, a.dtype(), a.device());
+  const detail::ProfileSpan span("where", y);
   backend(a.device())
       .where(y.view(), condition.expand(shape).view(), a.expand(shape).view(), b.expand(shape).view());
   return y;
@@ -53,6 +75,7 @@ Array where(const Array& condition, const Array& a, const Array& b) {
 
 Array reduce(Reduce op, const Array& x, const Shape& kept_shape) {
   Array y = Array::empty(kept_shape, x.dtype(), x.device());
+  const detail::ProfileSpan span(reduce_names[static_cast<std::size_t>(op)], y);
   backend(x.device()).reduce(op, y.view(), x.view());
   return y;
 }
@@ -75,6 +98,7 @@ Array matmul(const Array& a, const Array& b) {
     return shared.inserted(shared.rank(), rows).inserted(shared.rank() + 1, columns);
   };
   Array c = Array::empty(full(a.shape()[-2], b.shape()[-1]), a.dtype(), a.device());
+  const detail::ProfileSpan span("matmul", c);
   backend(a.device())
       .matmul(c.view(), a.expand(full(a.shape()[-2], a.shape()[-1])).view(),
               b.expand(full(b.shape()[-2], b.shape()[-1])).view(), 1, 0);
@@ -84,6 +108,7 @@ Array matmul(const Array& a, const Array& b) {
 void add_in_place(const Array& x, const Array& y) {
   check_same_kind("add_", x, y);
   NORMA_ASSERT(x.shape() == y.shape());
+  const detail::ProfileSpan span("add_", x);
   backend(x.device()).binary(Binary::add, x.view(), x.view(), y.view());
   x.bump_version();
 }

@@ -2,6 +2,7 @@
 #include "autograd/fused.h"
 #include "autograd/normalization.h"
 #include "autograd/ops/rows.h"
+#include "core/profile.h"
 
 namespace norma {
 namespace {
@@ -72,11 +73,13 @@ std::pair<Tensor, Tensor> add_layer_norm(const Tensor& x, const Tensor& residual
   if (!DefinitionsOnly::active() && x.numel() > 0) {
     const Array y = detail::empty_like(x.array()), total = detail::empty_like(x.array());
     const Array mean = detail::row_statistics(y), rstd = detail::row_statistics(y);
+    std::optional<detail::ProfileSpan> span(std::in_place, "add_layer_norm", y);
     if (backend(x.device())
             .add_layer_norm(detail::as_rows(y).view(), detail::as_rows(total).view(), mean.view(),
                             rstd.view(), detail::as_rows(x.array()).view(),
                             detail::as_rows(residual.array()).view(), detail::packed(weight).view_or_none(),
                             detail::packed(bias).view_or_none(), eps)) {
+      span.reset();
       const Tensor sum = detail::record_sum(total, x, residual);
       return {sum, apply_computed(norm, y, {mean, rstd}, sum, weight, bias)};
     }

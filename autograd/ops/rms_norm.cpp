@@ -4,6 +4,7 @@
 #include "autograd/fused.h"
 #include "autograd/normalization.h"
 #include "autograd/ops/rows.h"
+#include "core/profile.h"
 
 namespace norma {
 namespace {
@@ -77,10 +78,12 @@ std::pair<Tensor, Tensor> add_rms_norm(const Tensor& x, const Tensor& residual, 
   if (!DefinitionsOnly::active() && x.numel() > 0) {
     const Array y = detail::empty_like(x.array()), total = detail::empty_like(x.array());
     const Array rstd = detail::row_statistics(y);
+    std::optional<detail::ProfileSpan> span(std::in_place, "add_rms_norm", y);
     if (backend(x.device())
             .add_rms_norm(detail::as_rows(y).view(), detail::as_rows(total).view(), rstd.view(),
                           detail::as_rows(x.array()).view(), detail::as_rows(residual.array()).view(),
                           detail::packed(weight).view_or_none(), eps, norm.inside())) {
+      span.reset();
       const Tensor sum = detail::record_sum(total, x, residual);
       return {sum, apply_computed(norm, y, {rstd}, sum, weight)};
     }

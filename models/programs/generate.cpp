@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   add("--seed", seed, "NUMBER", "of the draws");
   add("--device", device, "TEXT", "cpu, cuda (a GPU), or reference (plain loops, slow)");
   add("--threads", threads, "NUMBER", "0: all cores");
+  programs::ProfileFlags profile(app);
   app.add_flag("--no-cache", no_cache, "compute keys and values anew for each token (same text, slower)");
   if (const int code = programs::parse(app, program, argc, argv); code >= 0) return code;
 
@@ -38,12 +39,14 @@ int main(int argc, char** argv) {
     programs::watch_interrupts();
     if (!trained.settings.data.empty()) std::fputs(prompt.c_str(), stdout);
     Generator generator(seed);
+    profile.start();
     answer(trained, prompt, tokens, sampling, !no_cache, generator, [](const std::string& piece) {
       std::fwrite(piece.data(), 1, piece.size(), stdout);
       std::fflush(stdout);
       return programs::interrupt_seen == 0;
     });
     std::fputc('\n', stdout);
+    profile.finish();
   } catch (const std::exception& error) {
     return programs::complain(program, error.what(), programs::wrong_usage);
   }

@@ -17,12 +17,21 @@ int main(int argc, char** argv) {
       ->type_name("NUMBER")
       ->capture_default_str()
       ->take_last();
+  programs::ProfileFlags profile(app);
   if (const int code = programs::parse(app, program, argc, argv); code >= 0) return code;
 
-  const auto rows = measure_invariances(seed);
-  const auto statements = measure_invariance_statements(seed);
-  std::fputs(show(rows, statements).c_str(), stdout);
-  const auto wrong = disagreements(rows, statements);
-  for (const std::string& line : wrong) programs::complain(program, line, programs::failure);
-  return wrong.empty() ? 0 : programs::failure;
+  bool started = false;
+  try {
+    profile.start();
+    started = true;
+    const auto rows = measure_invariances(seed);
+    const auto statements = measure_invariance_statements(seed);
+    std::fputs(show(rows, statements).c_str(), stdout);
+    profile.finish();
+    const auto wrong = disagreements(rows, statements);
+    for (const std::string& line : wrong) programs::complain(program, line, programs::failure);
+    return wrong.empty() ? 0 : programs::failure;
+  } catch (const std::exception& error) {
+    return programs::complain(program, error.what(), started ? programs::failure : programs::wrong_usage);
+  }
 }

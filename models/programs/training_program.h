@@ -98,6 +98,7 @@ int train(CLI::App& app, const char* mark, int argc, char** argv, RunTraining ru
   const char* const program = name.c_str();
   models::RunOptions options;
   SettingFlags<S> flags(app);
+  ProfileFlags profile(app);
   app.add_option("--resume", options.resume,
                  "checkpoint to go on with; its settings hold, most flags are not needed");
   if (const int code = parse(app, program, argc, argv); code >= 0) return code;
@@ -111,7 +112,9 @@ int train(CLI::App& app, const char* mark, int argc, char** argv, RunTraining ru
       started = true;
       watch_interrupts();
     };
+    profile.start();
     run(settings, options);
+    profile.finish();
   } catch (const std::exception& error) {
     return complain(program, error.what(), started ? failure : wrong_usage);
   }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "autograd/ops.h"
+#include "core/profile.h"
 
 namespace norma::nn {
 namespace {
@@ -66,6 +67,7 @@ void scale(const std::vector<Tensor>& gradients, double max_norm, const Tensor& 
 
 Tensor clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm, bool error_if_nonfinite) {
   NORMA_CHECK(max_norm >= 0, "clip_grad_norm_: max_norm must be >= 0, got ", max_norm);
+  const ProfileSection section("clip_grad_norm_");
   const NoGrad no_grad;
   std::vector<Tensor> gradients;
   std::vector<Array> arrays;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/captured_work.h"
+#include "core/profile.h"
 
 namespace norma::nn {
 namespace {
@@ -135,6 +136,7 @@ void Optimizer::follow_replays(CapturedWork& work, std::size_t place, const Tens
 }
 
 void Optimizer::step() {
+  const ProfileSection section("optimizer step");
   check_step();
   const NoGrad no_grad;
   std::size_t place = 0;

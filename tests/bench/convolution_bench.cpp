@@ -1,39 +1,28 @@
 // Convolution and pooling, forward and backward.
-#include <benchmark/benchmark.h>
-
 #include "autograd/convolution.h"
 
+#include "tests/bench/forward_backward.h"
+
 using namespace norma;
+using namespace norma::bench;
 
 namespace {
 
-/// A 3 x 3 convolution of n images, side x side: channels -> out, in groups.
+/// A 3 x 3 convolution of n images, side x side: channels -> out, in groups. Three products: y, dx and
+/// dweight.
 void conv2d_op(benchmark::State& state) {
   const std::int64_t n = state.range(0), channels = state.range(1), side = state.range(2),
                      out = state.range(3), groups = state.range(4);
-  const Tensor x = randn({n, channels, side, side}).set_requires_grad();
-  const Tensor weight = randn({out, channels / groups, 3, 3}).set_requires_grad();
-  const Tensor bias = randn({out}).set_requires_grad(), dy = randn({n, out, side, side});
-  for (auto _ : state) {
-    for (const Tensor& leaf : {x, weight, bias}) leaf.zero_grad();
-    conv2d(x, weight, bias, {.padding = 1, .groups = groups}).backward(dy);
-    benchmark::DoNotOptimize(x.grad().array().version());
-  }
-  const std::int64_t products = 3 * n * side * side * out * (channels / groups) * 9;  // y, dx and dweight
-  state.counters["FLOP/s"] = benchmark::Counter(2.0 * static_cast<double>(products * state.iterations()),
-                                                benchmark::Counter::kIsRate);
+  const Tensor x = leaf({n, channels, side, side}), weight = leaf({out, channels / groups, 3, 3}),
+               bias = leaf({out});
+  const auto products = static_cast<double>(3 * 2 * n * side * side * out * (channels / groups) * 9);
+  forward_backward(state, computing(products), {x, weight, bias},
+                   [&] { return conv2d(x, weight, bias, {.padding = 1, .groups = groups}); });
 }
 
-void max_pool2d_op(benchmark::State& state) {
-  const Tensor x =
-      randn({state.range(0), state.range(1), state.range(2), state.range(2)}).set_requires_grad();
-  const Tensor dy = randn(max_pool2d(x, 2).shape());
-  for (auto _ : state) {
-    x.zero_grad();
-    max_pool2d(x, 2).backward(dy);
-    benchmark::DoNotOptimize(x.grad().array().version());
-  }
-  state.SetBytesProcessed(state.iterations() * x.numel() * 8);  // x is read and dx written
+void max_pool2d_op(benchmark::State& state) {  // x is read and dx written
+  const Tensor x = leaf({state.range(0), state.range(1), state.range(2), state.range(2)});
+  forward_backward(state, moving(2 * f32_bytes * x.numel()), {x}, [&] { return max_pool2d(x, 2); });
 }
 
 }  // namespace

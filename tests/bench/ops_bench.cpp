@@ -1,136 +1,90 @@
-// Ops, forward and backward, with the memory traffic or the arithmetic they need at least.
-#include <benchmark/benchmark.h>
-
-#include "autograd/normalization.h"
+// Elementwise ops, softmax, dropout, cross-entropy, embeddings and AdamW. `arrays` counts what must be moved
+// at least: forward x and y, backward dy and dx and what the derivative is a function of.
+#include "nn/optim/optimizer.h"
+#include "tests/bench/forward_backward.h"
 
 using namespace norma;
+using namespace norma::bench;
 
 namespace {
 
-Tensor input(std::int64_t rows, std::int64_t columns) { return randn({rows, columns}).set_requires_grad(); }
-
-/// Times y = op(x) and its gradient; `arrays` is how many arrays of x's size must be moved at least.
 template <class Op>
-void forward_backward(benchmark::State& state, double arrays, Op op) {
-  const Tensor x = input(state.range(0), state.range(1));
-  const Tensor dy = randn(op(x).shape());
-  for (auto _ : state) {
-    x.zero_grad();
-    op(x).backward(dy);
-    benchmark::DoNotOptimize(x.grad().array().version());
-  }
-  state.SetBytesProcessed(static_cast<std::int64_t>(static_cast<double>(state.iterations()) * arrays * 4 *
-                                                    static_cast<double>(x.numel())));
+void of_rows(benchmark::State& state, std::int64_t arrays, Op op) {
+  const Tensor x = leaf({state.range(0), state.range(1)});
+  forward_backward(state, moving(arrays * f32_bytes * x.numel()), {x}, [&] { return op(x); });
 }
 
-void layer_norm_op(benchmark::State& state) {
-  const Tensor weight = input(1, state.range(1)).reshape({-1}).detach(), bias = zeros_like(weight);
-  forward_backward(state, 5, [&](const Tensor& x) { return layer_norm(x, weight, bias); });
+void add_op(benchmark::State& state) {  // a, b, y; the gradients are dy itself
+  const Tensor other = randn({state.range(0), state.range(1)});
+  of_rows(state, 3, [&](const Tensor& x) { return x + other; });
 }
-void rms_norm_op(benchmark::State& state) {
-  const Tensor weight = ones({state.range(1)});
-  forward_backward(state, 5, [&](const Tensor& x) { return rms_norm(x, weight); });
+void relu_op(benchmark::State& state) {
+  of_rows(state, 5, [](const Tensor& x) { return relu(x); });
 }
-/// Times a norm over channels of [n, channels, inner], forward and backward.
-template <class Op>
-void over_channels(benchmark::State& state, double arrays, Op op) {
-  const Tensor x = randn({state.range(0), state.range(1), state.range(2)}).set_requires_grad();
-  const Tensor weight = randn({state.range(1)}).set_requires_grad();
-  const Tensor bias = randn({state.range(1)}).set_requires_grad();
-  const Tensor dy = randn(x.shape());
-  for (auto _ : state) {
-    for (const Tensor& leaf : {x, weight, bias}) leaf.zero_grad();
-    op(x, weight, bias).backward(dy);
-    benchmark::DoNotOptimize(x.grad().array().version());
-  }
-  state.SetBytesProcessed(static_cast<std::int64_t>(static_cast<double>(state.iterations()) * arrays * 4 *
-                                                    static_cast<double>(x.numel())));
-}
-void batch_norm_op(benchmark::State& state) {  // x twice, y; x and dy twice, dx
-  over_channels(state, 8,
-                [](const Tensor& x, const Tensor& w, const Tensor& b) { return batch_norm(x, w, b); });
-}
-void group_norm_op(benchmark::State& state) {
-  over_channels(state, 5,
-                [](const Tensor& x, const Tensor& w, const Tensor& b) { return group_norm(x, 32, w, b); });
-}
-void softmax_op(benchmark::State& state) {
-  forward_backward(state, 5, [](const Tensor& x) { return softmax(x, -1); });
+void silu_op(benchmark::State& state) {
+  of_rows(state, 5, [](const Tensor& x) { return silu(x); });
 }
 void gelu_tanh_op(benchmark::State& state) {
-  forward_backward(state, 5, [](const Tensor& x) { return gelu(x, Gelu::tanh); });
+  of_rows(state, 5, [](const Tensor& x) { return gelu(x, Gelu::tanh); });
 }
-void dropout_op(benchmark::State& state) {
-  forward_backward(state, 4, [](const Tensor& x) { return dropout(x, 0.1); });
+void gelu_erf_op(benchmark::State& state) {
+  of_rows(state, 5, [](const Tensor& x) { return gelu(x); });
 }
-void add_op(benchmark::State& state) {
-  const Tensor other = randn({state.range(0), state.range(1)});
-  forward_backward(state, 3, [&](const Tensor& x) { return x + other; });
+void softmax_op(benchmark::State& state) {
+  of_rows(state, 5, [](const Tensor& x) { return softmax(x, -1); });
 }
-void cross_entropy_op(benchmark::State& state) {
+void dropout_op(benchmark::State& state) {  // the mask is drawn anew on the way back
+  of_rows(state, 4, [](const Tensor& x) { return dropout(x, 0.1); });
+}
+void transpose_copy(benchmark::State& state) {
+  const Tensor x = randn({state.range(0), state.range(1)});
+  const NoGrad guard;
+  measure(state, moving(2 * f32_bytes * x.numel()), [&] { benchmark::DoNotOptimize(x.t().contiguous()); });
+}
+
+void cross_entropy_op(benchmark::State& state) {  // the logits, and their gradient
   const Tensor targets = randint(0, state.range(1), {state.range(0)});
-  const Tensor x = input(state.range(0), state.range(1));
-  for (auto _ : state) {
-    x.zero_grad();
-    cross_entropy(x, targets).backward();
+  of_rows(state, 2, [&](const Tensor& x) { return cross_entropy(x, targets); });
+}
+
+/// Rows of a table; its whole gradient is zeros first.
+void embedding_op(benchmark::State& state) {
+  const std::int64_t rows = state.range(0), entries = state.range(1), d = state.range(2);
+  const Tensor table = leaf({entries, d}), index = randint(0, entries, {rows});
+  forward_backward(state, moving((4 * rows + entries) * d * f32_bytes), {table},
+                   [&] { return embedding(index, table); });
+}
+
+/// Reads weight, gradient and both moments; writes all but the gradient.
+void adamw_step(benchmark::State& state) {
+  std::vector<Tensor> parameters;
+  for (std::int64_t i = 0; i < state.range(0); ++i) {
+    parameters.push_back(leaf({state.range(1)}));
+    parameters.back().set_grad(randn({state.range(1)}));
   }
-  state.SetBytesProcessed(state.iterations() * x.numel() * 8);
-}
-
-void matmul_op(benchmark::State& state) {
-  const std::int64_t m = state.range(0), k = state.range(1), n = state.range(2);
-  const Tensor a = randn({m, k}), b = randn({n, k});
-  for (auto _ : state) benchmark::DoNotOptimize(a.matmul(b.t()).array().version());
-  state.counters["FLOP/s"] = benchmark::Counter(2.0 * static_cast<double>(m * k * n * state.iterations()),
-                                                benchmark::Counter::kIsRate);
-}
-
-void attention_op(benchmark::State& state) {
-  const Shape shape{state.range(0), state.range(1), state.range(2), state.range(3)};
-  const auto make = [&] { return randn(shape).set_requires_grad(); };
-  const Tensor q = make(), k = make(), v = make(), dy = randn(shape);
-  for (auto _ : state) {
-    for (const Tensor& x : {q, k, v}) x.zero_grad();
-    scaled_dot_product_attention(q, k, v, {.causal = true}).backward(dy);
-  }
-}
-
-/// What a node costs: a chain of additions of 16 numbers.
-void chain_of_1000_additions(benchmark::State& state) {
-  const Tensor x = input(4, 4);
-  for (auto _ : state) {
-    x.zero_grad();
-    Tensor y = x;
-    for (int i = 0; i < 1000; ++i) y = y + 1e-3;
-    y.sum().backward();
-  }
-  state.SetItemsProcessed(state.iterations() * 1000);
-}
-
-void rows_by_columns(benchmark::internal::Benchmark* bench) {
-  bench->Args({8192, 768})->Args({2048, 256})->Args({512, 4096})->Args({64, 64})->UseRealTime();
-}
-
-/// Images of 32 x 32, sequences of 256, images of 7 x 7, rows.
-void channels(benchmark::internal::Benchmark* bench) {
-  bench->Args({32, 64, 1024})
-      ->Args({32, 768, 256})
-      ->Args({32, 1024, 49})
-      ->Args({8192, 768, 1})
-      ->UseRealTime();
+  nn::AdamW optimizer(parameters);
+  measure(state, moving(7 * f32_bytes * state.range(0) * state.range(1)), [&] { optimizer.step(); });
 }
 
 }  // namespace
 
-BENCHMARK(layer_norm_op)->Apply(rows_by_columns);
-BENCHMARK(rms_norm_op)->Apply(rows_by_columns);
-BENCHMARK(batch_norm_op)->Apply(channels);
-BENCHMARK(group_norm_op)->Apply(channels);
-BENCHMARK(softmax_op)->Apply(rows_by_columns);
-BENCHMARK(gelu_tanh_op)->Apply(rows_by_columns);
-BENCHMARK(dropout_op)->Apply(rows_by_columns);
 BENCHMARK(add_op)->Apply(rows_by_columns);
+BENCHMARK(relu_op)->Apply(rows_by_columns);
+BENCHMARK(silu_op)->Apply(rows_by_columns);
+BENCHMARK(gelu_tanh_op)->Apply(rows_by_columns);
+BENCHMARK(gelu_erf_op)->Apply(rows_by_columns);
+BENCHMARK(softmax_op)->Apply(rows_by_columns);
+BENCHMARK(dropout_op)->Apply(rows_by_columns);
+BENCHMARK(transpose_copy)->Apply(rows_by_columns);
 BENCHMARK(cross_entropy_op)->Args({2048, 256})->Args({512, 50257})->UseRealTime();
-BENCHMARK(matmul_op)->Args({2048, 192, 576})->Args({2048, 384, 1536})->Args({512, 768, 768})->UseRealTime();
-BENCHMARK(attention_op)->Args({16, 6, 128, 32})->Args({8, 12, 256, 64})->UseRealTime();
-BENCHMARK(chain_of_1000_additions)->UseRealTime();
+BENCHMARK(embedding_op)
+    ->ArgNames({"rows", "entries", "d"})
+    ->Args({2048, 256, 256})
+    ->Args({512, 50257, 768})
+    ->UseRealTime();
+BENCHMARK(adamw_step)
+    ->ArgNames({"tensors", "each"})
+    ->Args({40, 65536})
+    ->Args({1, 10'000'000})
+    ->Args({100, 1'240'000})
+    ->UseRealTime();

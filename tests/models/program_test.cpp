@@ -226,7 +226,8 @@ TEST_CASE("what a resumed run may not change is refused") {
 
 TEST_CASE("an interrupt saves and says how to go on") {
   TemporaryFolder folder;
-  // --foreground sends the signal once. Without it, the process group gets a second, which ends a run at once.
+  // --foreground sends the signal once. Without it, the process group gets a second, which ends a run at
+  // once.
   const Ran ran = run("timeout --foreground --preserve-status -s INT 2 " + train + small_run(folder) +
                       "--steps 100000000");
   CAPTURE(ran.output);
@@ -257,3 +258,31 @@ TEST_CASE("--help names every flag and its default") {
 }
 
 TEST_SUITE_END();
+
+TEST_CASE("programs print the time of their ops, and write a trace of them") {
+  const TemporaryFolder folder;
+  const std::string trace = folder.path("new/trace.json");
+  const Ran trained = run(train + small_run(folder) + "--profile --profile-trace " + trace);
+  CHECK(trained.code == 0);
+  for (const char* part : {"linear", "backward", "optimizer step", "next batch", "(elsewhere)"})
+    CHECK_MESSAGE(has(trained, part), part);
+  CHECK(read_file(trace).starts_with("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[{\"name\":"));
+
+  const Ran written = run(generate + "--prompt 1+2 --profile --checkpoint " + folder.path("gpt.safetensors"));
+  CHECK(written.code == 0);
+  CHECK(has(written, "linear"));
+  const Ran measured = run(invariances + "--profile");
+  CHECK(has(measured, "layer_norm"));
+
+  const Ran quiet = run(train + small_run(folder));
+  CHECK(quiet.code == 0);
+  CHECK(!has(quiet, "(elsewhere)"));
+
+  const std::string file_as_folder = folder.path("log.csv") + "/trace.json";
+  for (const std::string& path : {folder.path(""), file_as_folder}) {
+    CAPTURE(path);
+    const Ran refused = run(train + small_run(folder) + "--profile-trace " + path);
+    CHECK(refused.code == 2);
+    CHECK(has(refused, "train_gpt: "));
+  }
+}

@@ -1,0 +1,245 @@
+"""What torch_worker.py can be asked to do: the works of work.h, by the same names and on the same numbers."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def hashes(name, count):
+    """Finalizer of splitmix64 over i + FNV-1a of the name."""
+    seed = 0xCBF29CE484222325
+    for byte in name.encode():
+        seed = ((seed ^ byte) * 0x100000001B3) % 2**64
+    z = np.arange(count, dtype=np.uint64) + np.uint64(seed)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def numbers(name, shape, scale=1, shift=0):
+    u = (hashes(name, int(np.prod(shape))) >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-23) - np.float32(1)
+    return torch.from_numpy((u * np.float32(scale) + np.float32(shift)).reshape(shape))
+
+
+def indices(name, shape, limit):
+    z = (hashes(name, int(np.prod(shape))) >> np.uint64(33)) % np.uint64(limit)
+    return torch.from_numpy(z.astype(np.int64).reshape(shape))
+
+
+def leaf(name, shape, scale=1, shift=0):
+    return numbers(name, shape, scale, shift).requires_grad_()
+
+
+class ForwardAndBackward:
+    def __init__(self, leaves, f):
+        self.leaves, self.f = leaves, f
+        y = f()
+        self.dy = None if y.numel() == 1 else numbers("dy", y.shape)
+
+    def run(self):
+        for x in self.leaves.values():
+            x.grad = None
+        y = self.f()
+        y.backward(self.dy)
+        return y
+
+    def results(self):
+        y = self.run().detach()
+        return {"y": y, **{"d" + name: x.grad for name, x in self.leaves.items()}}
+
+
+def make_norm(op, e):
+    x, width = leaf("x", e, 2, 0.5), e[1] if op == "batch_norm" else e[-1]
+    weight, bias = leaf("weight", [width], 0.5, 1), leaf("bias", [width])
+    leaves = {"x": x, "weight": weight, "bias": bias}
+    if op == "rms_norm":
+        del leaves["bias"]
+        return ForwardAndBackward(leaves, lambda: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * weight)
+    if op == "layer_norm":
+        return ForwardAndBackward(leaves, lambda: F.layer_norm(x, [width], weight, bias, 1e-5))
+    layer = (nn.BatchNorm2d if len(e) == 4 else nn.BatchNorm1d)(width)
+    layer.weight.data, layer.bias.data = weight.data, bias.data
+    return ForwardAndBackward({"x": x, "weight": layer.weight, "bias": layer.bias}, lambda: layer(x))
+
+
+def make_cross_entropy(op, e):
+    x, targets = leaf("x", e, 3), indices("targets", [e[0]], e[1])
+    return ForwardAndBackward({"x": x}, lambda: F.cross_entropy(x, targets))
+
+
+def make_gelu(op, e):
+    x = leaf("x", e, 3)
+    return ForwardAndBackward({"x": x}, lambda: F.gelu(x, approximate="tanh"))
+
+
+class Dropout(ForwardAndBackward):
+    """The masks of two generators differ, so each side is held to the definition instead."""
+
+    p = 0.1
+
+    def __init__(self, op, e):
+        x = leaf("x", e, 3)
+        super().__init__({"x": x}, lambda: F.dropout(x, self.p))
+
+    def difference(self, theirs):
+        return max(self.against_definition(theirs), self.against_definition(self.results()))
+
+    def against_definition(self, results):
+        x = self.leaves["x"].detach()
+        y, dx = (torch.from_numpy(np.array(results[name])) for name in ("y", "dx"))
+        mask = ((y != 0) | (x == 0)).float() / (1 - self.p)
+        kept = (mask != 0).double().mean().item()
+        if abs(kept - (1 - self.p)) > 1e-3:
+            return float("inf")
+        return max((y - x * mask).abs().max().item(), (dx - self.dy * mask).abs().max().item())
+
+
+def make_attention(op, e):
+    batch, heads, length, d = e
+    q, k, v = leaf("q", e, 2), leaf("k", e, 2), leaf("v", e)
+    hidden = torch.ones(length, length).tril().logical_not()
+    fused = getattr(F, "scaled_dot_product_attention", None)
+    if fused:
+        return ForwardAndBackward({"q": q, "k": k, "v": v}, lambda: fused(q, k, v, is_causal=True))
+
+    def attention():
+        scores = (q @ k.transpose(-2, -1)) * d**-0.5
+        return F.softmax(scores.masked_fill(hidden, float("-inf")), -1) @ v
+
+    return ForwardAndBackward({"q": q, "k": k, "v": v}, attention)
+
+
+class AdamW:
+    def __init__(self, op, e):
+        shapes = [(50257, 768)] + [(2304, 768), (768, 768), (3072, 768), (768, 3072), (768,), (768,)] * 12
+        self.parameters = [leaf(f"p{i}", shape, 0.05) for i, shape in enumerate(shapes)]
+        for i, p in enumerate(self.parameters):
+            p.grad = numbers(f"g{i}", p.shape, 0.01)
+        self.optimizer = make_adamw(self.parameters)
+
+    def run(self):
+        self.optimizer.step()
+
+    def results(self):
+        for _ in range(3):
+            self.run()
+        return {f"p{i}": p.detach() for i, p in enumerate(self.parameters)}
+
+
+def make_adamw(parameters):
+    """Parameter by parameter, which is faster here than foreach; fused where this PyTorch has it on a CPU."""
+    parameters = list(parameters)
+    for how in ({"fused": True}, {"foreach": False}):
+        try:
+            return torch.optim.AdamW(parameters, lr=3e-4, weight_decay=0.1, **how)
+        except (RuntimeError, TypeError):
+            pass
+
+
+class Attention(nn.Module):
+    def __init__(self, width, heads, length):
+        super().__init__()
+        self.heads = heads
+        self.qkv_proj, self.out_proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.register_buffer("hidden", torch.ones(length, length).tril().logical_not())
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        d = width // self.heads
+        q, k, v = (t.view(batch, length, self.heads, d).transpose(1, 2) for t in self.qkv_proj(x).split(width, 2))
+        if hasattr(F, "scaled_dot_product_attention"):
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            scores = (q @ k.transpose(-2, -1)) * d**-0.5
+            y = F.softmax(scores.masked_fill(self.hidden, float("-inf")), -1) @ v
+        return self.out_proj(y.transpose(1, 2).reshape(batch, length, width))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.up_proj, self.down_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        return self.down_proj(F.gelu(self.up_proj(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads, length):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention, self.ffn = Attention(width, heads, length), FeedForward(width)
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        return x + self.ffn(self.norm2(x))
+
+
+class Gpt(nn.Module):
+    def __init__(self, length, layers, heads, width, vocabulary, tied):
+        super().__init__()
+        self.token_embedding = nn.Embedding(vocabulary, width)
+        self.position_embedding = nn.Embedding(length, width)
+        self.blocks = nn.ModuleList(Block(width, heads, length) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = None if tied else nn.Linear(width, vocabulary, bias=False)
+        self.register_buffer("positions", torch.arange(length))
+
+    def forward(self, tokens, targets):
+        x = self.token_embedding(tokens) + self.position_embedding(self.positions)
+        for block in self.blocks:
+            x = block(x)
+        weight = self.token_embedding.weight if self.head is None else self.head.weight
+        logits = F.linear(self.norm(x), weight)
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
+
+
+class Training:
+    compiled = False  # by torch.compile
+
+    def __init__(self, op, e):
+        batch, length, layers, heads, width, vocabulary, tied = e
+        self.model = Gpt(length, layers, heads, width, vocabulary, tied)
+        for name, p in self.model.named_parameters():
+            gain = "norm" in name and name.endswith("weight")
+            p.data.copy_(numbers(name, p.shape, 0.1 if gain else 0.035, 1 if gain else 0))
+        self.optimizer = make_adamw(self.model.parameters())
+        self.tokens = [indices(f"tokens{i}", [batch, length], vocabulary) for i in range(8)]
+        self.targets = [indices(f"targets{i}", [batch, length], vocabulary) for i in range(8)]
+        self.steps = 0
+        self.call = torch.compile(self.model) if Training.compiled else self.model
+
+    def loss(self):
+        return self.call(self.tokens[self.steps % 8], self.targets[self.steps % 8])
+
+    def run(self):
+        loss = self.loss()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+        return loss.item()
+
+    def results(self):
+        self.loss().backward()
+        results = {"d" + name: p.grad.clone() for name, p in self.model.named_parameters()}
+        return {**results, **{f"loss{i}": torch.tensor([self.run()]) for i in range(4)}}
+
+
+MAKERS = {
+    "layer_norm": make_norm,
+    "rms_norm": make_norm,
+    "batch_norm": make_norm,
+    "cross_entropy": make_cross_entropy,
+    "gelu_tanh": make_gelu,
+    "dropout": Dropout,
+    "attention": make_attention,
+    "adamw": AdamW,
+    "gpt": Training,
+}
+
+
+def make_work(name):
+    op, _, extents = name.partition("/")
+    return MAKERS[op](op, [int(text) for text in extents.split(",") if text])
