@@ -5,6 +5,7 @@
 
 #include <mutex>
 
+#include "backends/cpu/gemm/packed_product.h"
 #include "core/check.h"
 
 namespace norma {
@@ -36,10 +37,25 @@ SerialBlas::~SerialBlas() {
   if (threads_ > 1) omp_set_num_threads(threads_);
 }
 
+template <>
+bool own_gemm<float>(const ProductExtents& extents) {
+  return prefers_packing(extents);
+}
+template <>
+bool own_gemm<double>(const ProductExtents&) {
+  return false;
+}
+
 template <class T>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Matrix<const T> a, Matrix<const T> b,
           double beta, Matrix<T> c) {
   NORMA_ASSERT(!c.transposed);
+  if constexpr (sizeof(T) == 4) {
+    if (own_gemm<T>({m, n, k})) {
+      return packed_product(*gemm_kernels(),
+                            {{m, n, k}, static_cast<T>(alpha), a, b, static_cast<T>(beta), c});
+    }
+  }
   const auto flag = [](bool transposed) { return transposed ? CblasTrans : CblasNoTrans; };
   const auto lock = one_at_a_time();
   const auto narrow = [](std::int64_t value) { return static_cast<blasint>(value); };

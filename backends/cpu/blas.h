@@ -1,6 +1,6 @@
-// The narrow door to OpenBLAS: one serial matrix product of row-major or column-major operands. Parallelism
-// is ours (core/parallel.h), cut by the shape alone, so that products too are bitwise the same for any number
-// of threads.
+// The narrow door to matrix products of row-major or column-major operands: by kernels of our own (gemm/)
+// where they are faster, by OpenBLAS elsewhere. Parallelism is ours (core/parallel.h), cut by the shape
+// alone, so that products too are bitwise the same for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,10 @@ namespace norma {
 
 /// Throws Error when OpenBLAS has its own thread pool, which fights OpenMP's threads for the cores.
 void check_blas();
+
+/// True where gemm uses our own kernels for a product of these extents.
+template <class T>
+bool own_gemm(const ProductExtents& extents);
 
 /// Makes OpenBLAS run on the calling thread while it lives.
 class SerialBlas {
@@ -24,8 +28,9 @@ class SerialBlas {
   int threads_;  // OpenMP's setting before; 0: nothing to restore
 };
 
-/// c [m, n] = alpha * a [m, k] b [k, n] + beta * c, c row-major; beta = 0 never reads c. On the calling
-/// thread, which must hold a SerialBlas or be inside a parallel loop. All extents at most INT_MAX.
+/// c [m, n] = alpha * a [m, k] b [k, n] + beta * c, c row-major; beta = 0 never reads c. All extents at least
+/// 1 and at most INT_MAX. The calling thread must hold a SerialBlas or be inside a parallel loop. By OpenBLAS
+/// it works alone; where own_gemm<T> says so, a product outside of parallel loops runs in parallel.
 template <class T>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Matrix<const T> a, Matrix<const T> b,
           double beta, Matrix<T> c);

@@ -1,9 +1,10 @@
 // matmul: c = alpha * a b + beta * c; a [.., m, k], b [.., k, n], c [.., m, n].
 //
-// Transposed and sliced operands go to BLAS as they are; what BLAS cannot address (zero, negative or
-// interleaved strides) is copied first. The products of all batch entries are cut into tiles of c by the
-// shapes alone, each a serial BLAS call over the whole of k, and the tiles run in parallel: no result depends
-// on the number of threads.
+// Transposed and sliced operands go to the product as they are; what it cannot address (zero, negative or
+// interleaved strides) is copied first. Our own kernels (blas.h) take whole products: large ones one after
+// another, each in parallel, small ones of a batch side by side. For OpenBLAS the products of all batch
+// entries are cut into tiles of c by the shapes alone, each a serial call over the whole of k, and the tiles
+// run in parallel. No result depends on the number of threads.
 #include <optional>
 
 #include "backends/cpu/blas.h"
@@ -18,10 +19,15 @@ namespace {
 
 constexpr double tile_work = 4e6;        // multiply-adds of a tile, at least: about 0.1 ms of one core
 constexpr std::int64_t most_tiles = 64;  // of one product
+constexpr double parallel_work = 1.6e7;  // multiply-adds of a product that is worth all threads
+
+double work_of(const ProductExtents& e) {
+  return static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k);
+}
 
 /// Rows and columns per tile: tiles of enough work, not too thin, at most `most_tiles`.
 ProductExtents tile_of(const ProductExtents& e) {
-  const double work = static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k);
+  const double work = work_of(e);
   std::int64_t tiles = 1;
   while (tiles < most_tiles && work / static_cast<double>(2 * tiles) >= tile_work) tiles *= 2;
   std::int64_t m = e.m, n = e.n;
@@ -36,7 +42,10 @@ template <class T>
 class Product {
  public:
   Product(const View& c, const View& a, const View& b, double alpha, double beta)
-      : extents_(extents_of(c, a)), tile_(tile_of(extents_)), alpha_(alpha), beta_(beta) {
+      : extents_(extents_of(c, a)),
+        tile_(own_gemm<T>(extents_) ? extents_ : tile_of(extents_)),
+        alpha_(alpha),
+        beta_(beta) {
     NORMA_ASSERT(as_matrix(a, a_) && as_matrix(b, b_) && as_matrix(c, c_) && !c_.transposed);
     for (int axis = 0; axis < c.rank - 2; ++axis) {
       batch_.push(c.shape[axis], {c.strides[axis], a.strides[axis], b.strides[axis]});
@@ -45,12 +54,15 @@ class Product {
   }
 
   void run() const {
+    if (own_gemm<T>(extents_) && (batch_.numel() == 1 || work_of(extents_) >= parallel_work)) {
+      for (std::int64_t entry = 0; entry < batch_.numel(); ++entry)
+        run_tile(Position<3>(batch_, entry), 0, 0);
+      return;
+    }
     const std::int64_t across = (extents_.n + tile_.n - 1) / tile_.n;
     const std::int64_t tiles = (extents_.m + tile_.m - 1) / tile_.m * across;
-    const double work =
-        static_cast<double>(tile_.m) * static_cast<double>(tile_.n) * static_cast<double>(extents_.k);
     const std::int64_t block =
-        std::max<std::int64_t>(1, static_cast<std::int64_t>(tile_work / 4 / (work + 100)));
+        std::max<std::int64_t>(1, static_cast<std::int64_t>(tile_work / 4 / (work_of(tile_) + 100)));
     parallel_for(batch_.numel() * tiles, block, [&](std::int64_t begin, std::int64_t end) {
       const SerialBlas serial;
       for (std::int64_t task = begin; task < end; ++task) {
