@@ -2,10 +2,16 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <string_view>
+#include <iterator>
+
+#include "core/check.h"
 
 namespace norma {
 namespace {
+
+constexpr std::string_view names[] = {"highest", "highest_bf16x6", "high", "medium"};
+
+std::atomic<MatmulPrecision> precision_of_all{MatmulPrecision::highest};
 
 std::atomic<bool>& tf32() {
   static std::atomic<bool> allowed = [] {
@@ -17,7 +23,25 @@ std::atomic<bool>& tf32() {
 
 }  // namespace
 
+void set_matmul_precision(MatmulPrecision precision) { precision_of_all = precision; }
+void set_matmul_precision(std::string_view name) { set_matmul_precision(parse_matmul_precision(name)); }
+MatmulPrecision matmul_precision() { return precision_of_all; }
+
+std::string to_string(MatmulPrecision precision) {
+  return std::string(names[static_cast<std::size_t>(precision)]);
+}
+
+MatmulPrecision parse_matmul_precision(std::string_view name) {
+  for (std::size_t i = 0; i < std::size(names); ++i) {
+    if (name == names[i]) return static_cast<MatmulPrecision>(i);
+  }
+  detail::fail("matmul precision: needs highest, highest_bf16x6, high or medium, got ", name);
+}
+
 void set_cuda_tf32(bool allowed) { tf32() = allowed; }
-bool cuda_tf32() { return tf32(); }
+bool cuda_tf32() {
+  const MatmulPrecision precision = matmul_precision();
+  return tf32() || precision == MatmulPrecision::high || precision == MatmulPrecision::medium;
+}
 
 }  // namespace norma

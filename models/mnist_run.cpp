@@ -7,6 +7,7 @@
 #include "autograd/ops.h"
 #include "core/number.h"
 #include "core/parallel.h"
+#include "core/precision.h"
 #include "core/profile.h"
 #include "models/settings.h"
 #include "nn/checkpoint.h"
@@ -142,6 +143,7 @@ MnistResult run_mnist(const MnistSettings& settings, const RunOptions& options) 
   Digits digits = Digits::load(settings.data, settings.train);
   if (settings.binary) digits.make_binary();
   if (settings.threads > 0) set_num_threads(static_cast<int>(settings.threads));
+  set_matmul_precision(settings.matmul_precision);
   manual_seed(settings.seed);
   const auto model = make_classifier(settings, digits.rows(), digits.columns());
   model->to(parse_device(settings.device));

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/precision.h"
 #include "models/convnet.h"
 #include "models/mlp.h"
 #include "models/settings.h"
@@ -31,6 +32,7 @@ void check(const MnistSettings& settings) {
   check_numbers(settings);
   check(loop_settings(settings));
   static_cast<void>(parse_device(settings.device));
+  static_cast<void>(parse_matmul_precision(settings.matmul_precision));
   const bool over_batch = settings.norm == "batch" || settings.norm == "renorm";
   NORMA_CHECK(!(over_batch && settings.model == "mlp" && settings.batch == 1),
               "--batch 1: batch statistics of one image say nothing; use at least 2");

@@ -27,6 +27,7 @@ struct MnistSettings {
 
   std::int64_t threads = 0;  // 0: as many as there are cores
   std::string device = "cpu";
+  std::string matmul_precision = "highest";
   std::int64_t eval_every = 100, unit = 0, probe = 0;
   std::string log = "build/mnist/log.csv";
   std::string checkpoint = "build/mnist/model.safetensors";
@@ -58,6 +59,8 @@ void visit_settings(S& s, Visit&& visit) {
   visit("seed", s.seed, keep, "of starting values and the order of the images");
   visit("threads", s.threads, change, "0: all cores");
   visit("device", s.device, change, "cpu, cuda (a GPU), or reference (plain loops, slow)");
+  visit("matmul-precision", s.matmul_precision, change,
+        "highest (f32), highest_bf16x6, high or medium: what multiplies matrices where there is AMX or TF32");
   visit("eval-every", s.eval_every, change, "steps between evaluations and checkpoints; 0: at the end only");
   visit("unit", s.unit, change,
         "unit of the last hidden layer whose inputs' 15, 50 and 85% quantiles over the test set are logged");

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/precision.h"
+
 namespace norma::models {
 namespace {
 
@@ -39,6 +41,7 @@ void check(const Settings& settings) {
   check(loop_settings(settings));
   static_cast<void>(make_schedule(settings));
   static_cast<void>(parse_device(settings.device));
+  static_cast<void>(parse_matmul_precision(settings.matmul_precision));
   // Names and combinations are the model's to judge: a smallest one tells.
   GptOptions smallest = gpt_options(settings, 1, 1);
   smallest.layers = 1;

@@ -37,6 +37,7 @@ struct Settings {
 
   std::int64_t threads = 0;  // 0: as many as there are cores
   std::string device = "cpu";
+  std::string matmul_precision = "highest";
   std::int64_t eval_every = 250, probe = 0;
   std::string log = "build/train/log.csv";
   std::string checkpoint = "build/train/gpt.safetensors";
@@ -87,6 +88,8 @@ void visit_settings(S& s, Visit&& visit) {
   visit("seed", s.seed, keep, "of starting values, batches and dropout");
   visit("threads", s.threads, change, "0: all cores");
   visit("device", s.device, change, "cpu, cuda (a GPU), or reference (plain loops, slow)");
+  visit("matmul-precision", s.matmul_precision, change,
+        "highest (f32), highest_bf16x6, high or medium: what multiplies matrices where there is AMX or TF32");
   visit("eval-every", s.eval_every, change, "steps between evaluations and checkpoints; 0: at the end only");
   visit("probe", s.probe, change,
         "steps between records of every layer's statistics, in the log's name + .probe.csv; 0: none");

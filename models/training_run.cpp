@@ -2,6 +2,7 @@
 
 #include "core/number.h"
 #include "core/parallel.h"
+#include "core/precision.h"
 #include "models/trainer.h"
 
 namespace norma::models {
@@ -54,6 +55,7 @@ RunResult run_training(Settings settings, const RunOptions& options) {
   const std::unique_ptr<Task> task = make_task(settings);
   settings.context = task->context();
   if (settings.threads > 0) set_num_threads(static_cast<int>(settings.threads));
+  set_matmul_precision(settings.matmul_precision);
   manual_seed(settings.seed);
   Gpt model(gpt_options(settings, task->vocabulary_size(), settings.context));
   model.to(parse_device(settings.device));

@@ -3,10 +3,12 @@
 #include <cblas.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <mutex>
 
-#include "backends/cpu/gemm/packed_product.h"
+#include "backends/cpu/gemm/bf16_product.h"
 #include "core/check.h"
+#include "core/precision.h"
 
 namespace norma {
 namespace {
@@ -17,6 +19,17 @@ std::unique_lock<std::mutex> one_at_a_time() {
   static std::mutex mutex;
   static const bool needed = openblas_get_parallel() == 0;
   return needed ? std::unique_lock(mutex) : std::unique_lock<std::mutex>();
+}
+
+/// Parts of bf16 that the operands of a product become; 0: it is computed in f32.
+int bf16_parts(const ProductExtents& e) {
+  const MatmulPrecision precision = matmul_precision();
+  if (precision == MatmulPrecision::highest) return 0;
+  constexpr std::int64_t smallest = 16;   // of each extent: a tile of the unit
+  constexpr double least_work = 1 << 18;  // multiply-adds: below, packing takes longer than the product
+  const double work = static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k);
+  if (std::min({e.m, e.n, e.k}) < smallest || work < least_work || !has_amx()) return 0;
+  return precision == MatmulPrecision::medium ? 1 : precision == MatmulPrecision::high ? 2 : 3;
 }
 
 }  // namespace
@@ -39,7 +52,7 @@ SerialBlas::~SerialBlas() {
 
 template <>
 bool own_gemm<float>(const ProductExtents& extents) {
-  return prefers_packing(extents);
+  return bf16_parts(extents) > 0 || prefers_packing(extents);
 }
 template <>
 bool own_gemm<double>(const ProductExtents&) {
@@ -51,10 +64,11 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Matrix<c
           double beta, Matrix<T> c) {
   NORMA_ASSERT(!c.transposed);
   if constexpr (sizeof(T) == 4) {
-    if (own_gemm<T>({m, n, k})) {
-      return packed_product(*gemm_kernels(),
-                            {{m, n, k}, static_cast<T>(alpha), a, b, static_cast<T>(beta), c});
-    }
+    const F32Product product{{m, n, k}, static_cast<T>(alpha), a, b, static_cast<T>(beta), c};
+#if defined(__x86_64__) && defined(__linux__)
+    if (const int parts = bf16_parts({m, n, k}); parts > 0) return bf16_product(amx_bf16, parts, product);
+#endif
+    if (prefers_packing({m, n, k})) return packed_product(*gemm_kernels(), product);
   }
   const auto flag = [](bool transposed) { return transposed ? CblasTrans : CblasNoTrans; };
   const auto lock = one_at_a_time();

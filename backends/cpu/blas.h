@@ -1,6 +1,7 @@
 // The narrow door to matrix products of row-major or column-major operands: by kernels of our own (gemm/)
-// where they are faster, by OpenBLAS elsewhere. Parallelism is ours (core/parallel.h), cut by the shape
-// alone, so that products too are bitwise the same for any number of threads.
+// where they are faster or the precision asks for them, by OpenBLAS elsewhere. Parallelism is ours
+// (core/parallel.h), cut by the shape alone, so that products too are bitwise the same for any number of
+// threads.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // generate: lets a trained GPT write on, or add.
 #include "core/parallel.h"
+#include "core/precision.h"
 #include "models/answer.h"
 #include "models/programs/command_line.h"
 
@@ -7,7 +8,7 @@ int main(int argc, char** argv) {
   using namespace norma;
   using namespace norma::models;
   constexpr const char* program = "generate";
-  std::string checkpoint = "build/train/gpt.safetensors", prompt, device = "cpu";
+  std::string checkpoint = "build/train/gpt.safetensors", prompt, device = "cpu", precision = "highest";
   std::int64_t tokens = 300;
   std::uint64_t seed = 1;
   int threads = 0;
@@ -28,6 +29,8 @@ int main(int argc, char** argv) {
       "only the likeliest that reach this probability together, in (0, 1]");
   add("--seed", seed, "NUMBER", "of the draws");
   add("--device", device, "TEXT", "cpu, cuda (a GPU), or reference (plain loops, slow)");
+  add("--matmul-precision", precision, "TEXT",
+      "highest (f32), highest_bf16x6, high or medium: what multiplies matrices where there is AMX or TF32");
   add("--threads", threads, "NUMBER", "0: all cores");
   programs::ProfileFlags profile(app);
   app.add_flag("--no-cache", no_cache, "compute keys and values anew for each token (same text, slower)");
@@ -35,6 +38,7 @@ int main(int argc, char** argv) {
 
   try {
     if (threads != 0) set_num_threads(threads);
+    set_matmul_precision(precision);
     TrainedGpt trained = load_gpt(checkpoint, device);
     programs::watch_interrupts();
     if (!trained.settings.data.empty()) std::fputs(prompt.c_str(), stdout);

@@ -173,6 +173,7 @@ TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") 
                  {"--data /nowhere/text", "/nowhere/text"},
                  {"--resume /nowhere/gpt", "/nowhere/gpt"},
                  {"--device tpu", "--device must be cpu, cuda or reference, got tpu"},
+                 {"--matmul-precision low", "needs highest, highest_bf16x6, high or medium, got low"},
                  {"--steps 99999999999999999999", "--steps"},
                  {"--checkpoint /proc/nowhere/gpt", "/proc/nowhere/gpt"}},
                 folder);
@@ -200,6 +201,7 @@ TEST_CASE("R137 wrong arguments: exit code 2, one clear line, nothing written") 
   CHECK(run(generate + "--top-p wide").code == 2);
   CHECK(run(generate + "--threads -1").code == 2);
   CHECK(run(generate + "--device tpu").code == 2);
+  CHECK(run(generate + "--matmul-precision low").code == 2);
 }
 
 TEST_CASE("--device cuda without CUDA or without a GPU: exit code 2 and one line that says what to do") {
@@ -251,8 +253,8 @@ TEST_CASE("--help names every flag and its default") {
   check_help<models::Settings>("train_gpt");
   check_help<models::MnistSettings>("train_mnist");
   const Ran generate_help = run(generate + "--help");
-  for (const char* flag :
-       {"--prompt", "--tokens", "--temperature", "--top-k", "--top-p", "--seed", "--no-cache"}) {
+  for (const char* flag : {"--prompt", "--tokens", "--temperature", "--top-k", "--top-p", "--seed",
+                           "--no-cache", "--matmul-precision"}) {
     CHECK_MESSAGE(has(generate_help, flag), flag);
   }
 }

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "backends/cpu/gemm/ranges.h"
 #include "backends/cpu/scratch.h"
 #include "core/parallel.h"
 
@@ -32,17 +33,6 @@ constexpr std::int64_t pack_values = 1 << 14;  // packed by one thread at a time
 // 2 KiB fall upon a few sets of L1 and push each other out.
 constexpr std::int64_t few_columns = 256, few_rows = 128, bad_leading = 512;
 constexpr std::int64_t near_leading = 256, near_rows = 1024;  // rows that lie near each other
-
-constexpr std::int64_t cut(std::int64_t n, std::int64_t part) { return (n + part - 1) / part; }
-
-struct Range {
-  std::int64_t begin, end;
-  std::int64_t size() const { return end - begin; }
-  /// Part i of `parts` of nearly equal size.
-  Range part(std::int64_t i, std::int64_t parts) const {
-    return {begin + size() * i / parts, begin + size() * (i + 1) / parts};
-  }
-};
 
 class PackedProduct {
  public:
@@ -81,23 +71,6 @@ class PackedProduct {
   }
 
  private:
-  struct Tasks {
-    std::int64_t rows, columns;
-  };
-
-  // Enough for any number of threads that the work deserves, few enough to use a panel of b several times.
-  Tasks tasks() const {
-    const double work =
-        static_cast<double>(e_.m) * static_cast<double>(slab_.size()) * static_cast<double>(steps_.size());
-    std::int64_t wanted = task_count;
-    while (wanted * task_panels < rows_.size()) wanted *= 2;
-    while (wanted > 1 && work < task_work * static_cast<double>(wanted)) wanted /= 2;
-    const std::int64_t rows = std::min(wanted, rows_.size());
-    const std::int64_t narrowest = a_in_place_ || a_shared_ ? 1 : 8;  // each column of tasks packs a again
-    return {rows, std::clamp(wanted / rows, std::int64_t{1},
-                             std::max<std::int64_t>(1, columns().size() / narrowest))};
-  }
-
   Range columns() const { return {0, cut(slab_.size(), columns_)}; }  // panels of b in the slab
   Range block_at(std::int64_t k) const { return {k, std::min(k + block_, steps_.end)}; }
   // Where packed panels are: those of a block of k one after another, blocks one after another.
@@ -150,7 +123,12 @@ class PackedProduct {
   }
 
   void run_tasks() const {
-    const Tasks all = tasks();
+    const double work =
+        static_cast<double>(e_.m) * static_cast<double>(slab_.size()) * static_cast<double>(steps_.size());
+    const std::int64_t narrowest = a_in_place_ || a_shared_ ? 1 : 8;  // each column of tasks packs a again
+    const Tasks all =
+        tasks_of(rows_.size(), columns().size(), work,
+                 {.count = task_count, .rows = task_panels, .columns = narrowest, .work = task_work});
     parallel_for(all.rows * all.columns, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t task = begin; task < end; ++task) {
         run_task(rows_.part(task / all.columns, all.rows), columns().part(task % all.columns, all.columns));
