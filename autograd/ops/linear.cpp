@@ -23,9 +23,13 @@ struct LinearOp {
   std::optional<Array> forward(Kept&, const Array& x, const Array& weight, const Array& bias) const {
     Array y = Array::empty(x.shape().with(-1, weight.shape()[0]), x.dtype(), x.device());
     const Array matrix = as_matrix(y);
-    if (bias.defined()) backend(x.device()).copy(matrix.view(), bias.expand(matrix.shape()).view());
-    backend(x.device())
-        .matmul(matrix.view(), as_matrix(x).view(), weight.transpose(0, 1).view(), 1, bias.defined() ? 1 : 0);
+    Backend& device = backend(x.device());
+    const Array rows = as_matrix(x);
+    if (bias.defined()) {
+      if (device.linear(matrix.view(), rows.view(), weight.view(), bias.contiguous().view())) return y;
+      device.copy(matrix.view(), bias.expand(matrix.shape()).view());
+    }
+    device.matmul(matrix.view(), rows.view(), weight.transpose(0, 1).view(), 1, bias.defined() ? 1 : 0);
     return y;
   }
 

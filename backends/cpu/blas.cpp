@@ -32,6 +32,13 @@ int bf16_parts(const ProductExtents& e) {
   return precision == MatmulPrecision::medium ? 1 : precision == MatmulPrecision::high ? 2 : 3;
 }
 
+void own_product(const F32Product& product) {
+#if defined(__x86_64__) && defined(__linux__)
+  if (const int parts = bf16_parts(product.extents); parts > 0) return bf16_product(amx_bf16, parts, product);
+#endif
+  packed_product(*gemm_kernels(), product);
+}
+
 }  // namespace
 
 void check_blas() {
@@ -59,16 +66,19 @@ bool own_gemm<double>(const ProductExtents&) {
   return false;
 }
 
+void gemm_plus_row(const ProductExtents& extents, Matrix<const float> a, Matrix<const float> b,
+                   const float* row, Matrix<float> c) {
+  own_product({extents, 1, a, b, 1, c, row});
+}
+
 template <class T>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Matrix<const T> a, Matrix<const T> b,
           double beta, Matrix<T> c) {
   NORMA_ASSERT(!c.transposed);
   if constexpr (sizeof(T) == 4) {
-    const F32Product product{{m, n, k}, static_cast<T>(alpha), a, b, static_cast<T>(beta), c};
-#if defined(__x86_64__) && defined(__linux__)
-    if (const int parts = bf16_parts({m, n, k}); parts > 0) return bf16_product(amx_bf16, parts, product);
-#endif
-    if (prefers_packing({m, n, k})) return packed_product(*gemm_kernels(), product);
+    const ProductExtents extents{m, n, k};
+    if (own_gemm<T>(extents))
+      return own_product({extents, static_cast<T>(alpha), a, b, static_cast<T>(beta), c});
   }
   const auto flag = [](bool transposed) { return transposed ? CblasTrans : CblasNoTrans; };
   const auto lock = one_at_a_time();

@@ -36,6 +36,10 @@ template <class T>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Matrix<const T> a, Matrix<const T> b,
           double beta, Matrix<T> c);
 
+/// c [m, n] = a b + row, the n values of `row` added to each row of c. Only where own_gemm<float> is true.
+void gemm_plus_row(const ProductExtents& extents, Matrix<const float> a, Matrix<const float> b,
+                   const float* row, Matrix<float> c);
+
 extern template void gemm(std::int64_t, std::int64_t, std::int64_t, double, Matrix<const float>,
                           Matrix<const float>, double, Matrix<float>);
 extern template void gemm(std::int64_t, std::int64_t, std::int64_t, double, Matrix<const double>,

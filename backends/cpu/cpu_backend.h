@@ -25,6 +25,7 @@ class CpuBackend final : public Backend {
   void arg_reduce(ArgReduce op, View indices, View x, int axis) override;                // scan.cpp
   void cumsum(View y, View x, int axis, bool reverse) override;                          // scan.cpp
   void matmul(View c, View a, View b, double alpha, double beta) override;               // matmul.cpp
+  bool linear(View y, View x, View weight, View bias) override;                          // matmul.cpp
   void gather(View y, View x, View index, int axis, const char* op) override;            // gather.cpp
   void scatter_add(View y, View x, View index, int axis, const char* op) override;       // gather.cpp
   void unfold(View columns, View x, const Window& window) override;                      // window.cpp

@@ -130,4 +130,18 @@ void CpuBackend::matmul(View c, View a, View b, double alpha, double beta) {
   });
 }
 
+/// The bias is added in the tiles of y, where our own kernels compute the product.
+bool CpuBackend::linear(View y, View x, View weight, View bias) {
+  Matrix<float> to{}, from{}, factor{};
+  const ProductExtents extents = extents_of(y, x);
+  if (y.dtype != f32 || y.numel() == 0 || extents.k == 0) return false;
+  check_extents(extents);
+  if (!own_gemm<float>(extents) || !as_matrix(x, from) || !as_matrix(transposed(weight), factor))
+    return false;
+  NORMA_ASSERT(as_matrix(y, to) && !to.transposed);
+  gemm_plus_row(extents, {from.data, from.leading, from.transposed},
+                {factor.data, factor.leading, factor.transposed}, pointer<float>(bias), to);
+  return true;
+}
+
 }  // namespace norma

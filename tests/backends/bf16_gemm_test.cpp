@@ -204,6 +204,26 @@ TEST_SUITE("kernels bf16 gemm") {
       CHECK(meet(parts, 3e-38f, 1, 0) == doctest::Approx(3e-38).epsilon(0.004));  // the first part alone
     }
   }
+  TEST_CASE("a row in place of c") {
+    for (const std::int64_t n : {32, 40}) {
+      const Case one(64, n, 70, 0);
+      const Array row = normal({n}, f32, 4), got = one.c.clone();
+      bf16_product(plain_bf16, 3,
+                   {{one.m, n, one.k},
+                    1,
+                    {one.a.data<float>(), one.k + 3, false},
+                    {one.b.data<float>(), n + 1, false},
+                    1,
+                    {got.data<float>(), n + 5, false},
+                    row.data<float>()});
+      for (std::int64_t i = 0; i < one.m; ++i) {
+        for (std::int64_t j = 0; j < n; ++j) {
+          const double want = one.want(i, j) + static_cast<double>(row.data<float>()[j]);
+          CHECK(close(static_cast<double>(got.data<float>()[i * (n + 5) + j]), want, 1e-5, 10));
+        }
+      }
+    }
+  }
   TEST_CASE("beta = 0 never reads c") {
     for (const std::int64_t size : {32, 33}) {
       Case one(size, size, 40, 0);

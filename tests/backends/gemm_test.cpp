@@ -204,6 +204,21 @@ TEST_SUITE("kernels gemm") {
       }
     }
   }
+  TEST_CASE("linear adds the bias in the tiles") {
+    for (const auto& [rows, in, out] : {Sizes{100, 70, 90}, {300, 800, 65}, {5, 6, 7}, {33, 500, 20}}) {
+      const Array x = normal({rows, in}, f32, 1), weight = normal({out, in}, f32, 2),
+                  bias = normal({out}, f32, 3);
+      const Array y = Array::full({rows, out}, std::nan(""), f32), want = Array::empty({rows, out}, f64);
+      const bool done = backend(cpu).linear(y.view(), x.view(), weight.view(), bias.view());
+      CHECK(done == prefers_packing({rows, out, in}));
+      if (!done) continue;
+      backend(cpu).copy(want.view(), bias.expand({rows, out}).view());
+      backend(cpu).matmul(want.view(), x.to(f64).view(), weight.to(f64).transpose(0, 1).view(), 1, 1);
+      check_close(y, want, 1e-5, 20);
+    }
+    const Array wide = normal({100, 90}, f64, 1);
+    CHECK_FALSE(backend(cpu).linear(wide.view(), wide.view(), wide.view(), wide.view()));
+  }
   TEST_CASE("matmul uses them for large products and for batches of small ones") {
     for (const auto& [batch, size] : {std::pair<std::int64_t, std::int64_t>{1, 200}, {7, 90}, {2, 300}}) {
       const Array a = normal({batch, size, size}, f32, 1), b = normal({batch, size, size}, f32, 2);

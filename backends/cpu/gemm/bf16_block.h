@@ -64,7 +64,7 @@ struct Block {
 
   template <int parts>
   TILE_TARGET static void run(const Bf16Block& t) {
-    t.add ? load_c(t.c, t.c_row) : zero();
+    t.d != nullptr ? load_c(t.d, t.d_row) : zero();
     const Bf16 *a = t.a, *b = t.b;
     for (int i = 0; i < 16 * rows; ++i) {  // c is written at the end: fetch it meanwhile
       for (int j = 0; j < columns; ++j) __builtin_prefetch(t.c + i * t.c_row + 16 * j, 1);

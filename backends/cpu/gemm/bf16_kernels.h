@@ -18,14 +18,15 @@ constexpr std::int64_t bf16_tile = 512;  // values of a tile
 
 using Bf16 = std::uint16_t;  // the upper half of an f32
 
-/// A block of c, `rows` x `columns` tiles of 16 x 16 (1 or 2 each): c = a b, or c + a b.
+/// A block of c, `rows` x `columns` tiles of 16 x 16 (1 or 2 each): c = a b, or d + a b.
 struct Bf16Block {
   std::int64_t steps;  // of 32 values of k
   int rows, columns;
   const Bf16 *a, *b;  // a packed panel each
   float* c;
   std::int64_t c_row;
-  bool add;
+  const float* d;  // nullptr: nothing is added
+  std::int64_t d_row;
 };
 
 /// One panel of an operand, or the part of it in `k` values of k.

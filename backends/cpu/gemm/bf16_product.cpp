@@ -109,6 +109,9 @@ class Bf16Product {
     const std::int64_t columns = std::min<std::int64_t>(bf16_panel, e_.n - column);
     const float alpha = p_.alpha, beta = k_.begin == 0 ? p_.beta : 1;
     float* const c = p_.c.data + row * p_.c.leading + column;
+    const bool instead = k_.begin == 0 && p_.row != nullptr;  // of c
+    const float* const d = instead ? p_.row + column : c;
+    const std::int64_t d_row = instead ? 0 : p_.c.leading;
     Bf16Block block{.steps = cut(k_.size(), bf16_panel),
                     .rows = rows > 16 ? 2 : 1,
                     .columns = columns > 16 ? 2 : 1,
@@ -116,16 +119,17 @@ class Bf16Product {
                     .b = b,
                     .c = c,
                     .c_row = p_.c.leading,
-                    .add = beta == 1};
+                    .d = beta == 0 ? nullptr : d,
+                    .d_row = d_row};
     const auto run = kernels_.block[parts_ - 1];
     if (rows % 16 == 0 && columns % 16 == 0 && alpha == 1 && (beta == 0 || beta == 1)) return run(block);
     alignas(64) float sums[bf16_panel * bf16_panel];
-    block.c = sums, block.c_row = bf16_panel, block.add = false;
+    block.c = sums, block.c_row = bf16_panel, block.d = nullptr;
     run(block);
     for (std::int64_t i = 0; i < rows; ++i) {
-      const float* const sum = sums + i * bf16_panel;
+      const float *const sum = sums + i * bf16_panel, *const added = d + i * d_row;
       float* const to = c + i * p_.c.leading;
-      for (std::int64_t j = 0; j < columns; ++j) to[j] = alpha * sum[j] + (beta == 0 ? 0 : beta * to[j]);
+      for (std::int64_t j = 0; j < columns; ++j) to[j] = alpha * sum[j] + (beta == 0 ? 0 : beta * added[j]);
     }
   }
 

@@ -7,8 +7,8 @@
 
 namespace norma {
 
-/// c [rows, columns] = alpha * a b + beta * c over `k` steps: each element is one chain of fused
-/// multiply-adds in the order of k, so that every kernel gives the same bits.
+/// c [rows, columns] = alpha * a b + beta * d over `k` steps, d being c or what stands for it: each element
+/// is one chain of fused multiply-adds in the order of k, so that every kernel gives the same bits.
 struct GemmTile {
   std::int64_t k;
   const float* a;  // element (i, p) at a[i * a_row + p * a_step]; a_row or a_step is 1
@@ -17,9 +17,11 @@ struct GemmTile {
                    // where `columns` is no more
   std::int64_t b_step;
   float* c;
-  std::int64_t c_row;   // row i at c + i * c_row
+  std::int64_t c_row;  // row i at c + i * c_row
+  const float* d;
+  std::int64_t d_row;   // 0: one row for all
   int rows, columns;    // at most those of the kernels
-  float alpha, beta;    // beta = 0: c is not read
+  float alpha, beta;    // beta = 0: d is not read
   const float* next_b;  // what comes after this panel of b, to be fetched ahead; any address will do
 };
 

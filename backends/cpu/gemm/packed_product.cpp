@@ -158,12 +158,15 @@ class PackedProduct {
     tile.a_row = packed_a != nullptr || p_.a.transposed ? 1 : p_.a.leading;
     tile.a_step = packed_a != nullptr ? kernels_.a_stride : p_.a.transposed ? p_.a.leading : 1;
     tile.c_row = p_.c.leading;
+    const bool instead = k.begin == 0 && p_.row != nullptr;  // of c
+    tile.d_row = instead ? 0 : tile.c_row;
     for (std::int64_t i = rows.begin; i < rows.end; ++i) {
       const std::int64_t row = i * height_;
       tile.rows = static_cast<int>(std::min(height_, e_.m - row));
       tile.a = packed_a != nullptr ? packed_a + (i - rows.begin) * k.size() * kernels_.a_stride
                                    : p_.a.data + row * tile.a_row + k.begin * tile.a_step;
       tile.c = p_.c.data + row * tile.c_row + column;
+      tile.d = instead ? p_.row + column : tile.c;
       // The next panel, half of it with each of the first two tiles.
       const std::int64_t ahead = kernels_.b_stride + (i - rows.begin) * 16;
       tile.next_b = !b_in_place && i - rows.begin < 2 ? tile.b + k.size() * ahead : tile.b;

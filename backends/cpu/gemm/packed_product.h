@@ -11,7 +11,8 @@ struct F32Product {
   float alpha;
   Matrix<const float> a, b;
   float beta;
-  Matrix<float> c;  // not transposed
+  Matrix<float> c;             // not transposed
+  const float* row = nullptr;  // n values; if given, beta * row is added to each row, not beta * c
 };
 
 /// True where this processor has such kernels and a product of this shape is faster by them than by OpenBLAS.

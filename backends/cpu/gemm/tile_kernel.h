@@ -40,13 +40,14 @@ GEMM_TARGET void run_tile(const GemmTile& t) {
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
     float* const c = t.c + i * t.c_row;
+    const float* const d = t.d + i * t.d_row;
     for (int v = 0; v < vectors; ++v) {
       auto value = Lanes::multiply(alpha, sum[i][v]);
       if (v + 1 < vectors) {
-        if (t.beta != 0) value = Lanes::multiply_add(beta, Lanes::load(c + v * width), value);
+        if (t.beta != 0) value = Lanes::multiply_add(beta, Lanes::load(d + v * width), value);
         Lanes::store(c + v * width, value);
       } else {
-        if (t.beta != 0) value = Lanes::multiply_add(beta, Lanes::load(c + v * width, last), value);
+        if (t.beta != 0) value = Lanes::multiply_add(beta, Lanes::load(d + v * width, last), value);
         Lanes::store(c + v * width, value, last);
       }
     }
