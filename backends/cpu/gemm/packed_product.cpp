@@ -50,8 +50,10 @@ class PackedProduct {
     const std::int64_t b_step = cut(e_.n, columns_) * columns_;
     const std::int64_t step = std::max(b_step, a_shared_ ? a_step : 0);
     slab_k_ = e_.k;
-    if (step * e_.k > slab_values)
-      slab_k_ = std::clamp(slab_values / step / block_, std::int64_t{1}, slab_blocks) * block_;
+    if (step * e_.k > slab_values) {  // of all columns if that leaves enough steps: c is written once a slab
+      const std::int64_t fewest = a_shared_ ? 1 : 2, fit = slab_values / step / block_;
+      slab_k_ = std::min(cut(e_.k, block_), std::clamp(fit, fewest, slab_blocks)) * block_;
+    }
     slab_n_ = std::clamp(slab_values / slab_k_ / columns_ * columns_, columns_, b_step);
   }
 
