@@ -5,6 +5,7 @@
 //   save FILE         writes what the other side must agree with, as safetensors
 //   values            the same as numbers in the answer
 //   run SECONDS N     runs for SECONDS and at least N times: the median time of a run in ns
+//   profile N         where the time of N runs goes: "NAME|PHASE|SHARE;..", the longest first
 //   peak              the most memory that this process has had, in KiB
 #include <sys/resource.h>
 
@@ -15,6 +16,7 @@
 #include <iostream>
 #include <sstream>
 
+#include "core/profile.h"
 #include "nn/safetensors.h"
 #include "tests/bench/peers/work.h"
 
@@ -52,6 +54,23 @@ std::string values_of(const nn::StateDict& results) {
   return text.str();
 }
 
+std::string profile_of(const peers::Work& work, std::size_t runs) {
+  work.run();
+  Profile profile;
+  for (std::size_t i = 0; i < runs; ++i) work.run();
+  profile.stop();
+  std::ostringstream text;
+  double elsewhere = 1;
+  for (const Profile::Row& row : profile.rows()) {
+    const double share = row.seconds / profile.seconds();
+    const char* const phase = row.phase == Profile::Phase::backward ? "backward" : "forward";
+    text << row.name << '|' << (row.phase == Profile::Phase::section ? "" : phase) << '|' << share << ';';
+    elsewhere -= share;
+  }
+  text << "(elsewhere)||" << elsewhere;
+  return text.str();
+}
+
 std::string answer(const std::string& line, peers::Work& work) {
   std::istringstream words(line);
   std::string command, argument;
@@ -74,6 +93,7 @@ std::string answer(const std::string& line, peers::Work& work) {
   }
   double seconds = 0;
   std::size_t least = 1;
+  if (command == "profile" && words >> least) return profile_of(work, least);
   NORMA_CHECK(command == "run" && words >> seconds >> least, "no such command: ", line);
   return std::to_string(1e9 * median_seconds(work, seconds, least));
 }
