@@ -140,7 +140,7 @@ CUDA_ARCHS ?= 75 80 86 89 90
 NVCC_LANGUAGE := -std=c++20 --expt-relaxed-constexpr
 ifeq ($(cuda),cuda)
   CUDA_FLAGS := -isystem $(CUDA_HOME)/include
-  CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart -lcublas
+  CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart -lcublasLt -lcublas
   newest_arch := $(lastword $(CUDA_ARCHS))
   GENCODE := $(foreach arch,$(CUDA_ARCHS),-gencode arch=compute_$(arch)$(comma)code=sm_$(arch)) \
     -gencode arch=compute_$(newest_arch),code=compute_$(newest_arch)

@@ -20,9 +20,11 @@ cudaStream_t first_stream() {
 CudaBackend::CudaBackend() : stream_(first_stream()), errors_(stream_) {
   NORMA_CUBLAS(cublasCreate(&blas_));
   NORMA_CUBLAS(cublasSetStream(blas_, stream_));
+  NORMA_CUBLAS(cublasLtCreate(&blas_lt_));
 }
 
 CudaBackend::~CudaBackend() {
+  static_cast<void>(cublasLtDestroy(blas_lt_));
   static_cast<void>(cublasDestroy(blas_));
   static_cast<void>(cudaStreamDestroy(stream_));
 }

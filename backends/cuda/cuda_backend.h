@@ -4,6 +4,8 @@
 // atomics in sums: results do not depend on the order in which blocks run.
 #pragma once
 
+#include <cublasLt.h>
+
 #include <optional>
 
 #include "backends/cuda/device_errors.h"
@@ -81,6 +83,7 @@ class CudaBackend final : public Backend {
                      double smoothing) override;
   bool cross_entropy_backward(View dlogits, View dlosses, View lse, View logits, View targets,
                               std::int64_t ignore_index, double smoothing) override;
+  bool linear(View y, View x, View weight, View bias) override;
   bool gelu(View y, View x, bool tanh_form) override;
   bool gelu_backward(View dx, View x, View dy, bool tanh_form) override;
   bool silu(View y, View x) override;
@@ -103,6 +106,7 @@ class CudaBackend final : public Backend {
 
   cudaStream_t stream_ = nullptr;
   cublasHandle_t blas_ = nullptr;
+  cublasLtHandle_t blas_lt_ = nullptr;
   DeviceErrors errors_;
   bool capturing_ = false;
   RandomKey capture_start_;

@@ -1,5 +1,8 @@
 // The CUDA backend's own: mistakes in the data that only a kernel sees, embeddings, dropout, optimizers,
 // TF32.
+#include <algorithm>
+#include <cmath>
+
 #include "autograd/ops.h"
 #include "core/precision.h"
 #include "tests/backends/arrays.h"
@@ -139,6 +142,42 @@ TEST_SUITE("cuda backend" * doctest::skip(no_device())) {
     const Array whole = Array::ones({2, 2}, i64, cuda);
     CHECK_THROWS_MESSAGE_HAS(b.matmul(whole.view(), whole.view(), whole.view(), 1, 0),
                              "matmul: needs a floating dtype, got i64");
+  }
+  TEST_CASE("cuda: linear in f32 is one product with the bias in it, for any strides") {
+    Backend& b = backend(cuda);
+    const std::int64_t sizes[][3] = {{1, 1, 1}, {5, 3, 7}, {3, 1, 4}, {64, 33, 20}, {300, 16, 2}};
+    for (const auto& [rows, in, out] : sizes) {
+      for (const bool x_transposed : {false, true}) {
+        for (const bool weight_transposed : {false, true}) {
+          const auto make = [](std::int64_t n, std::int64_t m, bool transposed, std::uint64_t seed) {
+            return transposed ? normal({m, n}, f32, seed).to(cuda).transpose(0, 1)
+                              : normal({n, m}, f32, seed).to(cuda);
+          };
+          const Array x = make(rows, in, x_transposed, 1), weight = make(out, in, weight_transposed, 2);
+          const Array bias = normal({out}, f32, 3), y = Array::full({rows, out}, std::nan(""), f32, cuda);
+          REQUIRE(b.linear(y.view(), x.view(), weight.view(), bias.to(cuda).view()));
+          const Array got = y.to(cpu), x_host = x.to(cpu), weight_host = weight.to(cpu);
+          double worst = 0;
+          for (std::int64_t r = 0; r < rows; ++r) {
+            for (std::int64_t o = 0; o < out; ++o) {
+              double want = bias.at({o});
+              for (std::int64_t k = 0; k < in; ++k) want += x_host.at({r, k}) * weight_host.at({o, k});
+              worst = std::max(worst, std::fabs(got.at({r, o}) - want) / (1 + std::fabs(want)));
+            }
+          }
+          CHECK(worst < 1e-5);
+        }
+      }
+    }
+    const Array wide = Array::ones({2, 2}, f64, cuda), none = Array::empty({2, 0}, f32, cuda);
+    CHECK_FALSE(b.linear(wide.view(), wide.view(), wide.view(), Array::ones({2}, f64, cuda).view()));
+    const Array y = Array::full({2, 2}, 3, f32, cuda), bias = Array::ones({2}, f32, cuda);
+    CHECK_FALSE(b.linear(y.view(), none.view(), none.view(), bias.view()));  // left to the caller
+    CHECK(y.at({1, 1}) == 3);
+#if NORMA_CUDA_EMULATED
+    CHECK_THROWS_MESSAGE_HAS(b.linear(y.view(), y.view(), y.view(), Array::ones({2}).view()),
+                             "cublasLtMatmul: bias:");
+#endif
   }
   TEST_CASE("cuda: TF32 is off until it is allowed") {
     REQUIRE_FALSE(cuda_tf32());
