@@ -24,9 +24,10 @@ void drop(const View& y_view, const View& x_view, RandomKey key, double p) {
   const T* x = pointer<T>(x_view);
   const std::uint64_t threshold = bernoulli_threshold(1 - p);
   const T scale = p < 1 ? static_cast<T>(1 / (1 - p)) : T(0);
-  parallel_for(y_view.numel(), block_elements, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(y_view.numel(), block_elements, [=](std::int64_t begin, std::int64_t end) {
+    const T factors[2] = {T(0), scale};
     for (std::int64_t i = begin; i < end; ++i) {
-      y[i] = x[i] * (bernoulli(random_bits(key, i), threshold) ? scale : T(0));
+      y[i] = x[i] * factors[bernoulli(random_bits(key, i), threshold)];
     }
   });
 }
