@@ -10,6 +10,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "autograd/ops/kernels.h"
+#include "autograd/recompute.h"
 #include "core/profile.h"
 
 namespace norma {
@@ -64,9 +65,12 @@ class Walk {
  public:
   explicit Walk(BackwardOptions options) : options_(options) {}
 
-  /// Limits the walk to nodes that lead to one of the wanted tensors.
-  void restrict_to(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wanted) {
+  /// Limits the walk to nodes that lead to one of the wanted tensors; with `stop_there` it does not go on
+  /// beyond them.
+  void restrict_to(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wanted,
+                   bool stop_there = false) {
     restricted_ = true;
+    stop_at_wanted_ = stop_there;
     std::uint64_t oldest = UINT64_MAX;  // older nodes cannot lead to a wanted one
     for (const Tensor& x : wanted) {
       const TensorState& state = *x.state();
@@ -174,6 +178,10 @@ class Walk {
       useful_.try_emplace(node, false);
       const bool wanted = captured_.contains(node);
       if (wanted) visited_wanted_.insert(node);
+      if (wanted && stop_at_wanted_) {
+        useful_[node] = true;
+        return false;
+      }
       if (explored_.insert(node).second && node->sequence >= oldest) {
         stack.push_back({node, 0, wanted});
         return true;
@@ -238,8 +246,8 @@ class Walk {
     if (restricted_) {
       if (const auto place = captured_.find(node.get()); place != captured_.end()) {
         place->second = dy;
-        goes_on = std::any_of(node->edges.begin(), node->edges.end(),
-                              [&](const Edge& edge) { return wants(edge); });
+        goes_on = !stop_at_wanted_ && std::any_of(node->edges.begin(), node->edges.end(),
+                                                  [&](const Edge& edge) { return wants(edge); });
       }
     }
     if (!goes_on) return;
@@ -284,7 +292,7 @@ class Walk {
   std::unordered_map<const TensorState*, Tensor> leaf_gradients_;
   std::vector<std::shared_ptr<TensorState>> leaf_order_;
 
-  bool restricted_ = false;
+  bool restricted_ = false, stop_at_wanted_ = false;
   std::unordered_map<const Node*, bool> useful_;
   std::unordered_set<const Node*> explored_;
   std::unordered_map<const Node*, Tensor> captured_;
@@ -319,6 +327,18 @@ void Tensor::backward(const Tensor& gradient, BackwardOptions options) const {
   walk.seed(*this, gradient.defined() ? gradient : default_seed("backward", *this));
   walk.run();
   walk.commit();
+}
+
+std::vector<Tensor> detail::partial_gradients(const Tensor& y, const std::vector<Tensor>& inputs,
+                                              const Tensor& dy, bool create_graph) {
+  Walk walk({.retain_graph = create_graph, .create_graph = create_graph});
+  walk.restrict_to({y}, inputs, true);
+  if (y.requires_grad()) walk.seed(y, dy);
+  walk.run();
+  std::vector<Tensor> results;
+  results.reserve(inputs.size());
+  for (const Tensor& x : inputs) results.push_back(walk.result(x));
+  return results;
 }
 
 std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,

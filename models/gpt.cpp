@@ -1,6 +1,7 @@
 #include "models/gpt.h"
 
 #include "autograd/ops.h"
+#include "autograd/recompute.h"
 #include "nn/norm/norm.h"
 #include "nn/probe.h"
 
@@ -70,7 +71,14 @@ Tensor Gpt::features(const Tensor& tokens, GptCache* cache, std::vector<nn::Atte
   if (position_embedding) x = x + position_embedding->weight.narrow(0, seen, length);
   nn::Stream stream(nn::probe::note("embedding", dropout(x)));
   if (records != nullptr) records->resize(blocks.size());
+  const bool recompute =
+      options_.recompute && cache == nullptr && records == nullptr && !nn::probe::is_recording();
   for (std::size_t i = 0; i < blocks.size(); ++i) {
+    if (recompute) {
+      const auto run = [&block = blocks[i]](const std::vector<Tensor>& in) { return block(in[0]); };
+      stream = checkpoint(run, {stream.value()});
+      continue;
+    }
     const nn::probe::Scope scope("blocks", i);
     stream = blocks[i].run(stream, {.cache = cache == nullptr ? nullptr : &(*cache)[i],
                                     .record = records == nullptr ? nullptr : &(*records)[i]});

@@ -30,6 +30,10 @@ struct GptOptions {
   bool tied = true;                   // the head uses the token embedding's weight
   bool bias = true;                   // of linear layers, where the layer has one by default
   double dropout = 0;                 // on embeddings, attention weights and both sublayers, in [0, 1)
+  /// Keep the inputs of blocks alone for the backward pass and compute the rest again there (checkpoint):
+  /// the same bits with less memory, for the time of another forward pass. Not while attention is recorded or
+  /// a probe looks.
+  bool recompute = false;
 };
 
 /// One cache a block; length() positions have been seen.

@@ -78,7 +78,8 @@ GptOptions gpt_options(const Settings& s, std::int64_t vocabulary, std::int64_t 
           .positions = s.positions,
           .activation = s.activation,
           .tied = !s.untied,
-          .dropout = s.dropout};
+          .dropout = s.dropout,
+          .recompute = s.recompute};
 }
 
 nn::Schedule make_schedule(const Settings& s) {

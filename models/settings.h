@@ -38,6 +38,7 @@ struct Settings {
   std::int64_t threads = 0;  // 0: as many as there are cores
   std::string device = "cpu";
   std::string matmul_precision = "highest";
+  bool recompute = false;
   std::int64_t eval_every = 250, probe = 0;
   std::string log = "build/train/log.csv";
   std::string checkpoint = "build/train/gpt.safetensors";
@@ -88,6 +89,9 @@ void visit_settings(S& s, Visit&& visit) {
   visit("seed", s.seed, keep, "of starting values, batches and dropout");
   visit("threads", s.threads, change, "0: all cores");
   visit("device", s.device, change, "cpu, cuda (a GPU), or reference (plain loops, slow)");
+  visit("recompute", s.recompute, change,
+        "keep the inputs of blocks alone and compute the rest again in the backward pass: less memory, more "
+        "time");
   visit("matmul-precision", s.matmul_precision, change,
         "highest (f32), highest_bf16x6, high or medium: what multiplies matrices where there is AMX or TF32");
   visit("eval-every", s.eval_every, change, "steps between evaluations and checkpoints; 0: at the end only");

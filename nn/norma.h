@@ -27,6 +27,7 @@
 #include "autograd/ops/channels.h"
 #include "autograd/ops/kernels.h"
 #include "autograd/ops/rows.h"
+#include "autograd/recompute.h"
 #include "autograd/tensor.h"
 
 #include "nn/activation.h"

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "autograd/normalization.h"
+#include "autograd/recompute.h"
 
 namespace norma::nn {
 namespace {
@@ -52,6 +53,9 @@ Tensor BatchRenorm::operator()(const Tensor& x, const Tensor& mask) {
   detail::check_channel_input(*this, x, options_.num_features, ranks_);
   const Tensor running = running_deviation();
   if (!is_training()) return batch_norm_inference(x, running_mean, running.square(), weight, bias, 0, mask);
+  NORMA_CHECK(!Recomputation::active(), type_name(),
+              ": cannot be computed again by checkpoint() while training: its result depends on the running "
+              "statistics, which the first call moved");
   const RenormLimits limit = limits();
   const BatchStatistics batch = batch_statistics(x, mask);
   const Tensor deviation = (batch.var + options_.eps).sqrt();

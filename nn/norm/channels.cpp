@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "autograd/ops.h"
+#include "autograd/recompute.h"
 
 namespace norma::nn::detail {
 
@@ -40,11 +41,12 @@ void make_channel_parameters(std::int64_t channels, bool with_weight, bool with_
 
 double count_batch(std::optional<double> momentum, Buffer& batches) {
   const NoGrad no_grad;
-  batches.add_(1);
+  if (!Recomputation::active()) batches.add_(1);
   return momentum ? *momentum : 1 / batches.item();
 }
 
 void move_towards(Buffer& running, const Tensor& value, double share) {
+  if (Recomputation::active()) return;
   const NoGrad no_grad;
   running = running.to(f64) * (1 - share) + value.to(f64) * share;
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "autograd/ops.h"
+#include "autograd/recompute.h"
 
 namespace norma::nn {
 namespace {
@@ -67,7 +68,7 @@ Tensor SpectralNorm::weight() const {
 }
 
 Tensor SpectralNorm::operator()(const Tensor& x) {
-  if (is_training()) iterate(options_.n_power_iterations);
+  if (is_training() && !Recomputation::active()) iterate(options_.n_power_iterations);
   return layer_.call(x, is_training(), weight());
 }
 
