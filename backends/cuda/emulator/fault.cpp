@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 
 #include "backends/cuda/emulator/block.h"
 #include "backends/cuda/emulator/memory.h"
@@ -62,13 +63,23 @@ void watch_faults() {
   sigaction(SIGSEGV, &action, nullptr);
 }
 
+// On the heap: memory of thread_local variables is taken from the stack of every thread.
 void give_signal_stack() {
   stack_t present = {};
   if (sigaltstack(nullptr, &present) != 0 || (present.ss_flags & SS_DISABLE) == 0) return;
-  alignas(16) static thread_local char memory[64 << 10];
+  constexpr std::size_t bytes = 64 << 10;
+  struct SignalStack {
+    std::unique_ptr<char[]> memory{new char[bytes]};
+    ~SignalStack() {
+      stack_t none = {};
+      none.ss_flags = SS_DISABLE;
+      sigaltstack(&none, nullptr);
+    }
+  };
+  static thread_local const SignalStack stack;
   stack_t fresh = {};
-  fresh.ss_sp = memory;
-  fresh.ss_size = sizeof memory;
+  fresh.ss_sp = stack.memory.get();
+  fresh.ss_size = bytes;
   sigaltstack(&fresh, nullptr);
 }
 
