@@ -106,7 +106,7 @@ BLAS_INCLUDE ?= $(addprefix -isystem ,$(firstword $(blas_headers)))
 LIBRARY_LIBS = $(BLAS_LIBS) $(CUDA_LIBS) -lz -fopenmp
 
 # ------------------------------------------------------------------------------------------------ flags
-# The one place where compiler flags are set. No -ffast-math: masks need infinities.
+# The one place where compiler flags are set. Arithmetic is IEEE's throughout: masks need infinities.
 WARNINGS := -Wall -Wextra -Wpedantic -Wconversion
 # clang says where it did not vectorize a simd loop: a matter of speed with another compiler, not of the code.
 WARNINGS += $(if $(findstring clang,$(notdir $(CXX))),-Wno-pass-failed)

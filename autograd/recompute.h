@@ -10,11 +10,12 @@
 
 namespace norma {
 
-/// y = fn(inputs), with the same bits and gradients of any order, but nothing that fn saves is kept: the
-/// backward pass runs fn once more (torch.utils.checkpoint; Chen et al. 2016, arXiv 1604.06174). That run
-/// draws from the calling thread's default generator what the first one drew, so dropout masks are the same;
-/// an fn that draws from another generator must set its state itself. Layers do not move their running
-/// statistics a second time (Recomputation).
+/// y = fn(inputs), the same bits, and its gradients of any order (a tensor's contributions may be added in
+/// another order), but nothing that fn saves is kept: the backward pass runs fn once more
+/// (torch.utils.checkpoint; Chen et al. 2016, arXiv 1604.06174). That run draws from the calling thread's
+/// default generator what the first one drew, so dropout masks are the same; an fn that draws from another
+/// generator must set its state itself. Layers do not move their running statistics a second time
+/// (Recomputation).
 ///
 /// fn must give the same result for the same inputs, use its argument for what comes from `inputs`, and
 /// outlive the graph with all that it refers to. Leaves that it reaches otherwise (parameters) get their
