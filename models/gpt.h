@@ -31,8 +31,8 @@ struct GptOptions {
   bool bias = true;                   // of linear layers, where the layer has one by default
   double dropout = 0;                 // on embeddings, attention weights and both sublayers, in [0, 1)
   /// Keep the inputs of blocks alone for the backward pass and compute the rest again there (checkpoint):
-  /// the same model with less memory, for the time of another forward pass. Not while attention is recorded or
-  /// a probe looks.
+  /// the same model with less memory, for the time of another forward pass. Not while attention is recorded
+  /// or a probe looks.
   bool recompute = false;
 };
 
