@@ -303,10 +303,12 @@ bench: $(BIN)/norma_bench  ## run the benchmarks, each with its floor (BENCH_ARG
 	$(run_environment) $< $(BENCH_ARGS)
 
 # The same work in Norma and in PyTorch, in turn. Rows against libtorch C++ where its headers are.
-.PHONY: bench-peers bench-libtorch
+.PHONY: bench-peers bench-libtorch bench-products
 BENCH_PEERS_ROWS ?=
 BENCH_PEERS_ARGS ?=
+BENCH_PRODUCTS_ARGS ?=
 WRITE ?=
+onednn_headers := $(wildcard /usr/include/oneapi/dnnl/dnnl.h)
 peers := tests/bench/peers
 torch_headers := $(wildcard /usr/include/torch/csrc/api/include)
 LIBTORCH_FLAGS ?= -O2 -std=c++17 $(addprefix -I,$(torch_headers)) -ltorch -ltorch_cpu -lc10
@@ -323,6 +325,12 @@ bench-peers: $(BIN)/peer_worker $(libtorch_programs) $(if $(libtorch_programs),$
 	$(run_peers) --python $$found $(if $(filter-out 0,$(WRITE)),--write docs/performance.md) $(BENCH_PEERS_ARGS)
 bench-libtorch: $(BIN)/peer_worker $(libtorch_programs) $(BUILD)/peers/char_program  ## the rows against libtorch C++ alone (Debian: libtorch-dev)
 	@$(if $(libtorch_programs),found=python3; $(run_peers) $(BENCH_PEERS_ARGS),echo "bench-libtorch: skipped, no libtorch headers (Debian: libtorch-dev)")
+bench-products: $(if $(onednn_headers),$(BUILD)/peers/products)  ## matrix products in turn with oneDNN's and OpenBLAS's (Debian: libdnnl-dev; BENCH_PRODUCTS_ARGS='PAIRS [SHAPE]')
+	@$(if $(onednn_headers),$(BUILD)/peers/products $(BENCH_PRODUCTS_ARGS),echo "bench-products: skipped, no oneDNN headers (Debian: libdnnl-dev)")
+$(BUILD)/peers/products: $(peers)/products/products.cpp $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(COMMON) -O2 -I. $(BLAS_INCLUDE) $< $(LIBRARY) -ldnnl $(LIBRARY_LIBS) -o $@
 $(BUILD)/peers/libtorch_%: $(peers)/libtorch/%.cpp
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)

@@ -64,6 +64,8 @@ int num_threads() {
   return detail::after_fork() ? 1 : threads;
 }
 
+int threads_here() { return omp_in_parallel() ? 1 : num_threads(); }
+
 namespace detail {
 
 bool after_fork() { return forked.load(std::memory_order_relaxed); }
@@ -76,8 +78,8 @@ void parallel_blocks(std::int64_t n, std::int64_t block, BlockBody body, void* c
     const std::int64_t begin = index * block;
     body(context, begin, begin + std::min(block, n - begin));
   };
-  const int threads = static_cast<int>(std::min<std::int64_t>(blocks, num_threads()));
-  if (threads == 1 || omp_in_parallel()) {
+  const int threads = static_cast<int>(std::min<std::int64_t>(blocks, threads_here()));
+  if (threads == 1) {
     for (std::int64_t index = 0; index < blocks; ++index) run(index);
     return;
   }

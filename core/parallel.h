@@ -11,6 +11,8 @@ namespace norma {
 /// Number of threads that kernels use, in [1, 1024]. Starts as OMP_NUM_THREADS or the number of cores.
 void set_num_threads(int threads);
 int num_threads();
+/// Those that a parallel_for called here would use at most: 1 inside a parallel region.
+int threads_here();
 
 namespace detail {
 using BlockBody = void (*)(void* context, std::int64_t begin, std::int64_t end);

@@ -120,7 +120,9 @@ TEST_SUITE("kernels gemm") {
       }
     }
   }
-  TEST_CASE("shapes that are packed in slabs, shared, or cut by columns") {
+  // k = 509 and n = 511 give rows of 512 values, k = 4200 and n = 4200 rows longer than a page: not read in
+  // place.
+  TEST_CASE("shapes that are read in place, packed, packed in slabs, or cut into parts") {
     for (const GemmKernels* kernels : all_kernels()) {
       for (const Sizes& sizes : {Sizes{20, 3000, 900},
                                  {150, 700, 3000},
@@ -128,6 +130,9 @@ TEST_SUITE("kernels gemm") {
                                  {1500, 70, 800},
                                  {40, 513, 600},
                                  {70, 512, 512},
+                                 {150, 511, 509},
+                                 {16, 4200, 40},
+                                 {16, 40, 4200},
                                  {3000, 40, 64}}) {
         for (int flags = 0; flags < 4; ++flags) {
           const Case one(sizes, flags & 1, flags & 2, 1, 1);
