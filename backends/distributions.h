@@ -1,6 +1,6 @@
 // How random bits become numbers: once, for all backends, so that the same key draws the same numbers
-// everywhere. Every element owns one Philox block of 128 bits. Products and sums that a compiler could
-// contract are written with fma, so that the bits agree as well.
+// everywhere. An element owns one Philox block of 128 bits, of bernoulli one word of 32. Products and sums
+// that a compiler could contract are written with fma, so that the bits agree as well.
 #pragma once
 
 #include <array>
@@ -74,12 +74,12 @@ NORMA_HOST_DEVICE inline double truncated_normal(const RandomBits& bits, double 
   return mirrored ? -x : x;
 }
 
-/// The threshold that the first 32 bits stay below with probability p.
+/// The threshold that 32 bits stay below with probability p.
 NORMA_HOST_DEVICE inline std::uint64_t bernoulli_threshold(double p) {
   return p >= 1 ? 4294967296u : p > 0 ? static_cast<std::uint64_t>(p * 4294967296.0) : 0u;
 }
-NORMA_HOST_DEVICE inline bool bernoulli(const RandomBits& bits, std::uint64_t threshold) {
-  return bits[0] < threshold;
+NORMA_HOST_DEVICE inline bool bernoulli(std::uint32_t word, std::uint64_t threshold) {
+  return word < threshold;
 }
 
 }  // namespace norma

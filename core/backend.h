@@ -174,7 +174,8 @@ class Backend {
   virtual void unfold(View columns, View x, const Window& window) = 0;
   /// x = the sum of columns over all places that read it: the adjoint of unfold.
   virtual void fold(View x, View columns, const Window& window) = 0;
-  /// Element i (row-major) of the contiguous view y is drawn from counter block key.offset + i.
+  /// Element i (row-major) of the contiguous view y is drawn from random_bits(key, i); of bernoulli, from
+  /// random_word(key, i).
   virtual void random(Random distribution, View y, RandomKey key, double a, double b) = 0;
 
   // Fused kernels, each optional. x, y, dx and dy are [rows, d], weight and bias [d]; statistics are f64,

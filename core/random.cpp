@@ -13,7 +13,7 @@ std::uint64_t bits64(RandomKey key) {
 }  // namespace
 
 RandomKey Generator::advance(std::int64_t n) {
-  NORMA_CHECK(n >= 0, "generator: cannot draw ", n, " elements");
+  NORMA_CHECK(n >= 0, "generator: cannot draw ", n, " blocks");
   NORMA_CHECK(!detail::only_default_generator || this == &default_generator(),
               "capture: a draw from a generator other than the default one cannot be part of captured work");
   const RandomKey key = key_;

@@ -1,9 +1,11 @@
 // Counter-based random numbers: Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
 // SC 2011). Element i of a draw depends on (seed, stream position, i) only, so results are the same for any
-// number of threads and on any device.
+// number of threads and on any device. The stream's places are blocks of 128 bits. An element owns one block,
+// or, where 32 bits are all it needs (masks), one of the four words of a block.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "core/host_device.h"
@@ -24,18 +26,26 @@ NORMA_HOST_DEVICE constexpr std::array<std::uint32_t, 4> philox(std::array<std::
   return counter;
 }
 
-/// What a kernel needs to know to fill an array: element i uses counter block `offset + i` under key `seed`.
+/// What a kernel needs to know to fill an array: block k of the draw has counter `offset + k` under key
+/// `seed`.
 struct RandomKey {
   std::uint64_t seed = 0;
   std::uint64_t offset = 0;
 };
 
-/// The 128 random bits of element i of a draw: counter {offset + i low, high, 0, 0}, key {seed low, high}.
-NORMA_HOST_DEVICE constexpr std::array<std::uint32_t, 4> random_bits(RandomKey key, std::int64_t i) {
-  const std::uint64_t counter = key.offset + static_cast<std::uint64_t>(i);
+/// The 128 random bits of block k of a draw: counter {offset + k low, high, 0, 0}, key {seed low, high}.
+NORMA_HOST_DEVICE constexpr std::array<std::uint32_t, 4> random_bits(RandomKey key, std::int64_t k) {
+  const std::uint64_t counter = key.offset + static_cast<std::uint64_t>(k);
   return philox({static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 0, 0},
                 {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)});
 }
+
+/// The 32 random bits of element i of a draw that needs no more.
+NORMA_HOST_DEVICE constexpr std::uint32_t random_word(RandomKey key, std::int64_t i) {
+  return random_bits(key, i / 4)[static_cast<std::size_t>(i % 4)];
+}
+/// Blocks that hold n words.
+constexpr std::int64_t blocks_of_words(std::int64_t n) { return n / 4 + (n % 4 != 0); }
 
 namespace detail {
 
@@ -49,7 +59,7 @@ inline thread_local bool only_default_generator = false;
 class Generator {
  public:
   explicit Generator(std::uint64_t seed = 0) : key_{seed, 0} {}
-  /// The key for a draw of n elements; moves the stream n places on. Throws Error in captured work unless
+  /// The key for a draw of n blocks; moves the stream n places on. Throws Error in captured work unless
   /// this is the default generator.
   RandomKey advance(std::int64_t n);
   RandomKey state() const { return key_; }

@@ -36,7 +36,7 @@ Tensor dropout(const Tensor& x, double p, bool training, Generator* generator) {
   NORMA_CHECK(p >= 0 && p < 1, "dropout: p must lie in [0, 1), got ", p);
   if (!training || p == 0) return x;
   Generator& source = generator != nullptr ? *generator : default_generator();
-  return apply(DropoutOp{source.advance(x.numel()), p}, x);
+  return apply(DropoutOp{source.advance(blocks_of_words(x.numel())), p}, x);
 }
 
 }  // namespace norma

@@ -9,11 +9,11 @@ namespace norma {
 
 namespace {
 
-/// Loops over these vectorize.
+/// Loops over these vectorize. The formulas take exp of arguments <= 0 alone.
 struct VectorMath {
   template <class T>
   static T exp(T x) {
-    return vector_exp(x);
+    return vector_exp_negative(x);
   }
   template <class T>
   static T erf(T x) {

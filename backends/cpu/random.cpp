@@ -1,6 +1,7 @@
-// random: element i of a contiguous view from counter block key.offset + i. Formulas in
-// backends/distributions.h.
+// random: element i of a contiguous view from block i of the key, or word i (bernoulli). dropout: y = x *
+// mask / (1 - p). Formulas in backends/distributions.h.
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/random_words.h"
 #include "backends/distributions.h"
 #include "backends/elementwise.h"
 #include "backends/strided.h"
@@ -18,16 +19,25 @@ void draw(const View& y_view, RandomKey key, Draw&& one) {
 }
 
 template <class T>
+void draw_mask(const View& y_view, RandomKey key, double p) {
+  T* y = pointer<T>(y_view);
+  const std::uint64_t threshold = bernoulli_threshold(p);
+  for_each_words(y_view.numel(), key, [=](std::int64_t begin, std::int64_t n, const std::uint32_t* words) {
+    for (std::int64_t k = 0; k < n; ++k) y[begin + k] = convert<T>(bernoulli(words[k], threshold));
+  });
+}
+
+template <class T>
 void drop(const View& y_view, const View& x_view, RandomKey key, double p) {
   NORMA_ASSERT(y_view.is_contiguous() && x_view.is_contiguous());
   T* y = pointer<T>(y_view);
   const T* x = pointer<T>(x_view);
   const std::uint64_t threshold = bernoulli_threshold(1 - p);
   const T scale = p < 1 ? static_cast<T>(1 / (1 - p)) : T(0);
-  parallel_for(y_view.numel(), block_elements, [=](std::int64_t begin, std::int64_t end) {
-    const T factors[2] = {T(0), scale};
-    for (std::int64_t i = begin; i < end; ++i) {
-      y[i] = x[i] * factors[bernoulli(random_bits(key, i), threshold)];
+  for_each_words(y_view.numel(), key, [=](std::int64_t begin, std::int64_t n, const std::uint32_t* words) {
+    const T kept = scale;  // a local: y might overlap with what the lambda holds
+    for (std::int64_t k = 0; k < n; ++k) {
+      y[begin + k] = x[begin + k] * (bernoulli(words[k], threshold) ? kept : T(0));
     }
   });
 }
@@ -37,10 +47,7 @@ void drop(const View& y_view, const View& x_view, RandomKey key, double p) {
 void CpuBackend::random(Random distribution, View y, RandomKey key, double a, double b) {
   NORMA_ASSERT(y.is_contiguous());
   if (distribution == Random::bernoulli) {
-    const std::uint64_t threshold = bernoulli_threshold(a);
-    return for_any(y.dtype, [&]<class T>() {
-      draw<T>(y, key, [=](const RandomBits& bits) { return convert<T>(bernoulli(bits, threshold)); });
-    });
+    return for_any(y.dtype, [&]<class T>() { draw_mask<T>(y, key, a); });
   }
   for_float(y.dtype, "random", [&]<class T>() {
     const T low = static_cast<T>(a), high = static_cast<T>(b);

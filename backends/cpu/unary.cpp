@@ -35,7 +35,7 @@ T fast_unary(T x, T a, T b) {
   if constexpr (op == Unary::log) return vector_log(x);
   if constexpr (op == Unary::tanh) return vector_tanh(x);
   if constexpr (op == Unary::erf) return vector_erf(x);
-  if constexpr (op == Unary::sigmoid) return sigmoid(x, vector_exp(-std::fabs(x)));
+  if constexpr (op == Unary::sigmoid) return sigmoid(x, vector_exp_negative(-std::fabs(x)));
   return float_unary<op>(x, a, b);
 }
 

@@ -10,6 +10,7 @@
 namespace norma {
 
 inline double vector_exp(double x) { return std::exp(x); }
+inline double vector_exp_negative(double x) { return std::exp(x); }
 inline double vector_log(double x) { return std::log(x); }
 inline double vector_tanh(double x) { return std::tanh(x); }
 inline double vector_erf(double x) { return std::erf(x); }
@@ -43,6 +44,25 @@ inline float vector_exp(float x) {
   return p * detail::power_of_two(half) * detail::power_of_two(whole - half);
 }
 
+/// The same for x <= 40, as softmax and sigmoid need it, by fewer instructions: the number that rounds to n
+/// also puts n + 64 where a float has its exponent, and what overflowed there is no case.
+inline float vector_exp_negative(float x) {
+  x = x < -104.0f ? -104.0f : x;
+  constexpr float shift = 12582912.0f + 127.0f + 64.0f;
+  const float shifted = x * 1.44269504f + shift;
+  const float n = shifted - shift;
+  float r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  float p = 1.3950543e-3f;
+  p = p * r + 8.3690419e-3f;
+  p = p * r + 4.1666205e-2f;
+  p = p * r + 1.6666518e-1f;
+  p = p * r + 5.0000001e-1f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  return p * std::bit_cast<float>(std::bit_cast<std::uint32_t>(shifted) << 23) * 0x1p-64f;
+}
+
 /// ln x = e ln 2 + ln(1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).
 inline float vector_log(float x) {
   const bool tiny = x < 1.17549435e-38f;  // subnormals are scaled up by 2^24
@@ -68,7 +88,7 @@ inline float vector_log(float x) {
   return x < 0.0f ? std::bit_cast<float>(0x7FC00000) : x != x ? x : y;
 }
 
-/// A polynomial near zero, where the form by exp cancels; 1 - 2 / (e^2|x| + 1) elsewhere.
+/// A polynomial near zero, where the form by e = exp(-2 |x|) cancels; 1 - 2 e / (1 + e) elsewhere.
 inline float vector_tanh(float x) {
   const float a = std::fabs(x), s = x * x;
   float p = -5.6600359e-3f;
@@ -77,7 +97,8 @@ inline float vector_tanh(float x) {
   p = p * s + 1.3331325e-1f;
   p = p * s - 3.3333278e-1f;
   const float small = x + x * (p * s);
-  const float large = 1.0f - 2.0f / (vector_exp(2.0f * a) + 1.0f);
+  const float e = vector_exp_negative(-2.0f * a);
+  const float large = 1.0f - 2.0f * e / (1.0f + e);
   return std::copysign(a < 0.625f ? small : large, x);
 }
 
@@ -100,7 +121,7 @@ inline float vector_erf(float x) {
   q = q * b + 6.3359445e-1f;
   q = q * b + 1.1293952f;
   q = q * b - 1.5038676e-4f;
-  const float large = std::copysign(1.0f - vector_exp(-q), x);
+  const float large = std::copysign(1.0f - vector_exp_negative(-q), x);
   return a < 0.83f ? small : x != x ? x : large;
 }
 

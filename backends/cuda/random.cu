@@ -1,5 +1,5 @@
-// random: element i of a contiguous view from counter block key.offset + i. dropout: y = x * mask / (1 - p).
-// Formulas in backends/distributions.h, the same as on the CPU, so the same masks.
+// random: element i of a contiguous view from block i of the key, or word i (bernoulli). dropout: y = x *
+// mask / (1 - p). Formulas in backends/distributions.h, the same as on the CPU, so the same masks.
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/elements.cuh"
 #include "backends/distributions.h"
@@ -7,12 +7,6 @@
 
 namespace norma {
 namespace {
-
-template <class T>
-struct Bernoulli {
-  std::uint64_t threshold;
-  __device__ T operator()(const RandomBits& bits) const { return convert<T>(bernoulli(bits, threshold)); }
-};
 
 template <class T>
 struct Uniform {
@@ -43,10 +37,16 @@ __global__ void draw_elements(std::int64_t count, MovingKey key, Draw draw, T* y
 }
 
 template <class T>
+__global__ void draw_mask(std::int64_t count, MovingKey key, std::uint64_t threshold, T* y) {
+  const std::int64_t i = flat_index();
+  if (i < count) y[i] = convert<T>(bernoulli(random_word(key.now(), i), threshold));
+}
+
+template <class T>
 __global__ void drop_elements(std::int64_t count, MovingKey key, std::uint64_t threshold, T scale, T* y,
                               const T* x) {
   const std::int64_t i = flat_index();
-  if (i < count) y[i] = x[i] * (bernoulli(random_bits(key.now(), i), threshold) ? scale : T(0));
+  if (i < count) y[i] = x[i] * (bernoulli(random_word(key.now(), i), threshold) ? scale : T(0));
 }
 
 template <class T, class Draw>
@@ -60,8 +60,11 @@ void draw(cudaStream_t stream, const View& y, MovingKey key, const Draw& one) {
 void CudaBackend::random(Random distribution, View y, RandomKey key, double a, double b) {
   NORMA_ASSERT(y.is_contiguous());
   if (distribution == Random::bernoulli) {
-    return for_any(
-        y.dtype, [&]<class T>() { draw<T>(stream_, y, moving(key), Bernoulli<T>{bernoulli_threshold(a)}); });
+    const std::int64_t count = y.numel();
+    if (count == 0) return;
+    return for_any(y.dtype, [&]<class T>() {
+      launch_flat(draw_mask<T>, count, stream_, count, moving(key), bernoulli_threshold(a), pointer<T>(y));
+    });
   }
   for_float(y.dtype, "random", [&]<class T>() {
     if (distribution == Random::uniform) {

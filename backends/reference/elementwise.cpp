@@ -110,26 +110,22 @@ void ReferenceBackend::where(View y, View condition, View a, View b) {
 }
 
 void ReferenceBackend::random(Random distribution, View y, RandomKey key, double a, double b) {
-  const std::uint64_t threshold = bernoulli_threshold(a);
   std::int64_t count = 0;
-  const auto draw = [&]<class T>(const Index& i, auto&& one) {
-    element<T>(y, i) = convert<T>(one(random_bits(key, count++)));
-  };
   if (distribution == Random::bernoulli) {
+    const std::uint64_t threshold = bernoulli_threshold(a);
     return for_any(y.dtype, [&]<class T>() {
       for_each(y, [&](const Index& i) {
-        draw.template operator()<T>(i, [&](const RandomBits& bits) { return bernoulli(bits, threshold); });
+        element<T>(y, i) = convert<T>(bernoulli(random_word(key, count++), threshold));
       });
     });
   }
   for_float(y.dtype, "random", [&]<class T>() {
-    for_each(y, [&](const Index& i) {
-      draw.template operator()<T>(i, [&](const RandomBits& bits) -> T {
-        if (distribution == Random::uniform) return uniform<T>(bits, static_cast<T>(a), static_cast<T>(b));
-        if (distribution == Random::normal) return static_cast<T>(normal(bits, a, b));
-        return static_cast<T>(truncated_normal(bits, a, b));
-      });
-    });
+    const auto one = [&](const RandomBits& bits) -> T {
+      if (distribution == Random::uniform) return uniform<T>(bits, static_cast<T>(a), static_cast<T>(b));
+      if (distribution == Random::normal) return static_cast<T>(normal(bits, a, b));
+      return static_cast<T>(truncated_normal(bits, a, b));
+    };
+    for_each(y, [&](const Index& i) { element<T>(y, i) = one(random_bits(key, count++)); });
   });
 }
 

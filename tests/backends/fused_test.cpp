@@ -1,5 +1,6 @@
 // softmax, cross-entropy, activations, dropout, embedding, adam and sums of squares against plain double
 // loops.
+#include "backends/cpu/random_words.h"
 #include "tests/backends/arrays.h"
 #include "tests/messages.h"
 
@@ -205,6 +206,15 @@ TEST_SUITE("kernels fused") {
     check_activation([](View y, View x) { return kernels().silu(y, x); },
                      [](View dx, View x, View dy) { return kernels().silu_backward(dx, x, dy); },
                      [](double x) { return x / (1 + std::exp(-x)); });
+  }
+  TEST_CASE("many blocks of random words at a time are those made one by one") {
+    for (const RandomKey key : {RandomKey{0, 0}, {0x9876543212345678u, 0xFFFFFFF8u}, {~0ull, ~0ull - 7}}) {
+      std::uint32_t words[word_lanes];
+      for (const std::int64_t first : {0, 1, 1000}) {
+        random_words(key, first, words);
+        for (std::int64_t i = 0; i < word_lanes; ++i) CHECK(words[i] == random_word(key, 4 * first + i));
+      }
+    }
   }
   TEST_CASE("dropout is the bernoulli mask of the same key") {
     const Shape shape{100, 1001};

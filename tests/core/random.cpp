@@ -18,11 +18,20 @@ TEST_CASE("Philox 4x32-10 gives the known answers of Random123") {
         Words{0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u});
 }
 
-TEST_CASE("element i of a draw uses counter offset + i, with the carry into the high word") {
+TEST_CASE("block k of a draw uses counter offset + k, with the carry into the high word") {
   const RandomKey key{0x1122334455667788u, 0xfffffffeu};
   CHECK(random_bits(key, 0) == philox({0xfffffffeu, 0, 0, 0}, {0x55667788u, 0x11223344u}));
   CHECK(random_bits(key, 3) == philox({1, 1, 0, 0}, {0x55667788u, 0x11223344u}));
   CHECK(random_bits(key, 3) == random_bits({key.seed, key.offset + 3}, 0));
+}
+
+TEST_CASE("element i of a mask uses word i % 4 of block i / 4") {
+  const RandomKey key{5, 0xfffffffeu};
+  for (std::int64_t i = 0; i < 20; ++i) {
+    CHECK(random_word(key, i) == random_bits(key, i / 4)[static_cast<std::size_t>(i % 4)]);
+  }
+  CHECK((blocks_of_words(0) == 0 && blocks_of_words(1) == 1 && blocks_of_words(4) == 1));
+  CHECK((blocks_of_words(5) == 2 && blocks_of_words(INT64_MAX) == (INT64_MAX >> 2) + 1));
 }
 
 TEST_CASE("a generator moves on by what was drawn, and its state can be restored") {
@@ -80,7 +89,7 @@ TEST_CASE("R97 random arrays depend on seed and element, not on threads") {
       const Threads scope(threads);
       Generator generator(3);
       const Array x = Array::random(distribution, {100003}, 0.25, 0.75, f32, cpu, generator);
-      CHECK(generator.state().offset == 100003);
+      CHECK(generator.state().offset == (distribution == Random::bernoulli ? 25001 : 100003));
       if (first.empty()) first = x.to_vector<float>();
       CHECK(x.to_vector<float>() == first);
     }
