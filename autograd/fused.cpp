@@ -51,7 +51,7 @@ Gradients kernel_vjp(const FusedOp& op, const std::vector<Saved>& saved, const K
   kept.check_unchanged(op.op_name());
   std::vector<Array> arrays;
   for (const Saved& x : saved) arrays.push_back(x.get().defined() ? x.get().array() : Array());
-  std::vector<Array> found = op.backward(kept.arrays, call.wanted, call.dy.array().contiguous(), arrays);
+  std::vector<Array> found = op.backward(kept.arrays, call.wanted, call.dy.array(), arrays);
   NORMA_CHECK(found.size() == saved.size(), "backward of ", op.op_name(), ": the kernel returned ",
               found.size(), " gradients for ", saved.size(), " inputs");
   Gradients gradients(found.size());

@@ -6,7 +6,7 @@
 //     Tensor definition(const Tensor& x) const { return x * a; }
 //     // Optional, both or none. nullopt: no kernel on this device.
 //     std::optional<Array> forward(Kept& kept, const Array& x) const;
-//     // dy is contiguous, inputs have any strides.
+//     // dy is contiguous (any strides with `static constexpr bool any_dy = true`), inputs have any strides.
 //     std::vector<Array> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x)
 //         const;
 //   };
@@ -52,6 +52,7 @@ Tensor record_fused(std::shared_ptr<const FusedOp> op, Array value, Kept kept,
 
 template <class Op, std::size_t... I>
 struct FusedAdaptor final : FusedOp {
+  static constexpr bool takes_any_dy = requires { Op::any_dy; };
   explicit FusedAdaptor(Op op_) : op(std::move(op_)) {}
   const char* op_name() const override { return Op::name; }
   Tensor definition(std::span<const Tensor> inputs) const override { return op.definition(inputs[I]...); }
@@ -62,7 +63,7 @@ struct FusedAdaptor final : FusedOp {
   std::vector<Array> backward(const Kept& kept, Wanted wanted, const Array& dy,
                               std::span<const Array> inputs) const override {
     if constexpr (requires { op.backward(kept, wanted, dy, inputs[I]...); })
-      return op.backward(kept, wanted, dy, inputs[I]...);
+      return op.backward(kept, wanted, takes_any_dy ? dy : dy.contiguous(), inputs[I]...);
     NORMA_ASSERT(false && "a fused op with a forward kernel needs a backward kernel");
     return {};
   }

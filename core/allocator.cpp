@@ -1,12 +1,12 @@
-// Size classes: multiples of 512 bytes up to 1 MiB, of 2 MiB above. Free blocks of up to 64 KiB lie in one
-// list per class; larger ones in a multimap by size, of which the smallest that fits is taken, if it is less
-// than twice the size asked for. Blocks are never split or merged.
+// Sizes are multiples of 512 bytes. Free blocks of up to 64 KiB lie in one list per size. Larger ones are, on
+// a host, cut from segments and joined with their free neighbours again, so that what the forward pass leaves
+// serves gradients of other sizes. On a GPU they stay as the system gave them, above 1 MiB in multiples of
+// 2 MiB: the smallest that fits is taken, if it is less than twice the size asked for.
 #include "core/allocator.h"
 
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <map>
 #include <mutex>
 #include <new>
 #include <unordered_map>
@@ -14,6 +14,7 @@
 
 #include "core/backend.h"
 #include "core/check.h"
+#include "core/segments.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #  define NORMA_ASAN 1
@@ -24,23 +25,22 @@
 #endif
 #ifdef NORMA_ASAN
 #  include <sanitizer/asan_interface.h>
+#else
+#  define NORMA_ASAN 0
 #endif
 
 namespace norma {
 namespace {
 
 constexpr std::int64_t small_step = 512, small_limit = 64 << 10;
-constexpr std::int64_t large_from = 1 << 20, large_step = 2 << 20;
+constexpr std::int64_t large_from = 1 << 20, large_step = 2 << 20, segment = 256 << 20;
 
-std::int64_t round_up(std::int64_t bytes) {
-  const std::int64_t step = bytes <= large_from ? small_step : large_step;
-  return (bytes + step - 1) / step * step;
-}
+std::int64_t round_up(std::int64_t bytes, std::int64_t step) { return (bytes + step - 1) / step * step; }
 
 // Under AddressSanitizer, memory that no array owns may not be touched: cached blocks, and a block's slack.
 void forbid([[maybe_unused]] void* data, [[maybe_unused]] std::int64_t bytes,
             [[maybe_unused]] std::int64_t allowed, [[maybe_unused]] Device device) {
-#ifdef NORMA_ASAN
+#if NORMA_ASAN
   if (!is_host(device)) return;
   ASAN_UNPOISON_MEMORY_REGION(data, static_cast<std::size_t>(bytes));
   ASAN_POISON_MEMORY_REGION(static_cast<char*>(data) + allowed, static_cast<std::size_t>(bytes - allowed));
@@ -55,9 +55,9 @@ class Allocator {
   void* allocate(std::int64_t bytes, std::int64_t& block_bytes) {
     const std::lock_guard lock(mutex_);
     if (bytes > std::numeric_limits<std::int64_t>::max() - large_step) throw_out_of_memory(bytes);
-    block_bytes = round_up(bytes);
+    block_bytes = round_up(bytes, bytes > large_from && !is_host(device_) ? large_step : small_step);
     void* data = take_cached(block_bytes);
-    if (data == nullptr) data = ask_system(bytes, block_bytes);
+    if (data == nullptr) data = take_new(bytes, block_bytes);
     stats_.live_bytes += block_bytes;
     stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
     ++stats_.live_blocks;
@@ -144,7 +144,7 @@ class Allocator {
       if (block_bytes <= small_limit) {
         small_[small_index(block_bytes)].push_back(data);
       } else {
-        large_.emplace(block_bytes, data);
+        if (!large_.give_back(data, open_reservation_ == 0)) return;  // it is lost
       }
     } catch (const std::bad_alloc&) {  // no room for a list entry
       return_to_system(data, block_bytes);
@@ -161,11 +161,8 @@ class Allocator {
       const auto found = std::find(blocks.begin(), blocks.end(), data);
       if (found == blocks.end()) return false;
       blocks.erase(found);
-    } else {
-      auto [found, end] = large_.equal_range(block_bytes);
-      while (found != end && found->second != data) ++found;
-      if (found == end) return false;
-      large_.erase(found);
+    } else if (!large_.take_at(data, block_bytes)) {
+      return false;
     }
     stats_.cached_bytes -= block_bytes;
     return true;
@@ -184,26 +181,40 @@ class Allocator {
       data = blocks.back();
       blocks.pop_back();
     } else {
-      const auto fit = large_.lower_bound(block_bytes);
-      if (fit == large_.end() || fit->first - block_bytes >= block_bytes) return nullptr;
-      block_bytes = fit->first;
-      data = fit->second;
-      large_.erase(fit);
+      data = cuts() ? large_.take(block_bytes) : large_.take_whole(block_bytes);
+      if (data == nullptr) return nullptr;
     }
     stats_.cached_bytes -= block_bytes;
     return data;
   }
 
-  void* ask_system(std::int64_t bytes, std::int64_t block_bytes) {
+  // Memory that was not touched before.
+  void* take_new(std::int64_t bytes, std::int64_t block_bytes) {
     if (exceeds_cap(block_bytes)) drop();
     if (exceeds_cap(block_bytes)) throw_out_of_memory(bytes);
-    void* data = backend(device_).allocate(block_bytes);
+    void* data = block_bytes > small_limit && cuts() ? take_fresh(block_bytes) : nullptr;
+    if (data == nullptr) data = ask_system(block_bytes);
     if (data == nullptr && stats_.cached_bytes > 0) {
       drop();
-      data = backend(device_).allocate(block_bytes);
+      data = ask_system(block_bytes);
     }
     if (data == nullptr) throw_out_of_memory(bytes);
     ++stats_.system_allocations;
+    return data;
+  }
+
+  void* take_fresh(std::int64_t block_bytes) {
+    if (void* const data = large_.take_fresh(block_bytes)) return data;
+    const std::int64_t asked = std::max(segment, round_up(block_bytes, large_step));
+    void* const data = backend(device_).allocate(asked);
+    if (data == nullptr) return nullptr;
+    large_.add(data, asked);
+    return large_.take_fresh(block_bytes);
+  }
+
+  void* ask_system(std::int64_t block_bytes) {
+    void* const data = backend(device_).allocate(block_bytes);
+    if (data != nullptr && block_bytes > small_limit) large_.add_whole(data, block_bytes);
     return data;
   }
 
@@ -214,12 +225,15 @@ class Allocator {
   void drop() {
     if (open_reservation_ != 0) return;  // captured work may use what is cached now
     for (std::size_t i = 0; i < small_.size(); ++i) {
-      for (void* data : small_[i]) return_to_system(data, static_cast<std::int64_t>(i + 1) * small_step);
+      for (void* data : small_[i]) return_cached(data, static_cast<std::int64_t>(i + 1) * small_step);
       small_[i].clear();
     }
-    for (const auto& [bytes, data] : large_) return_to_system(data, bytes);
-    large_.clear();
-    stats_.cached_bytes = 0;
+    large_.remove_free([this](void* data, std::int64_t bytes) { return_cached(data, bytes); });
+  }
+
+  void return_cached(void* data, std::int64_t block_bytes) {
+    stats_.cached_bytes -= block_bytes;
+    return_to_system(data, block_bytes);
   }
 
   void return_to_system(void* data, std::int64_t block_bytes) {
@@ -233,10 +247,14 @@ class Allocator {
                                      cap_ > 0 ? detail::concat(" and a cap of ", cap_) : std::string()));
   }
 
+  // Captured work keeps its blocks as they are: each replay writes there again. Under a cap, each block can
+  // go back to the system. AddressSanitizer watches the borders of what the system gave.
+  bool cuts() const { return is_host(device_) && open_reservation_ == 0 && cap_ == 0 && !NORMA_ASAN; }
+
   const Device device_;
   std::mutex mutex_;
   std::array<std::vector<void*>, small_limit / small_step> small_;
-  std::multimap<std::int64_t, void*> large_;
+  Segments large_;
   std::int64_t open_reservation_ = 0, reservations_ = 0;  // 0: none
   std::unordered_map<void*, std::int64_t> handed_out_;    // in the open reservation: address -> bytes
   std::unordered_map<void*, Reserved> reserved_;

@@ -16,13 +16,13 @@ struct MemoryStats {
   std::int64_t peak_bytes = 0;          // largest live_bytes since start or reset_peak
   std::int64_t cached_bytes = 0;        // in free blocks kept for reuse
   std::int64_t reserved_bytes = 0;      // in free blocks kept for captured work
-  std::int64_t system_allocations = 0;  // how often memory was asked from the system
+  std::int64_t system_allocations = 0;  // how often memory was new from the system
   std::int64_t live_blocks = 0;
 };
 
 MemoryStats memory_stats(Device device);
 void reset_peak_memory(Device device);
-/// Returns all cached blocks to the system.
+/// Returns cached blocks to the system: on a host all that share no segment of memory with one in use.
 void release_cached_memory(Device device);
 /// Largest number of bytes that live and cached blocks may take together; 0 lifts the cap.
 /// An allocation above it first drops cached blocks, then throws OutOfMemory.

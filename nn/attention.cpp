@@ -4,7 +4,7 @@
 #include <limits>
 #include <tuple>
 
-#include "autograd/ops.h"
+#include "autograd/ops/internal.h"
 #include "nn/norm/norm.h"
 #include "nn/rotary.h"
 
@@ -94,10 +94,15 @@ MultiheadAttention::MultiheadAttention(const MultiheadAttentionOptions& options)
   if (options_.temperature) temperature.emplace(*options_.temperature);
 }
 
-MultiheadAttention::Heads MultiheadAttention::project(const Tensor& x) {
+/// Nothing happens to q, k and v between their projection and the scores.
+bool MultiheadAttention::is_plain(const AttentionInputs& inputs) const {
+  return !q_norm && !k_norm && !v_norm && !temperature && !options_.rotary && inputs.cache == nullptr &&
+         inputs.record == nullptr;
+}
+
+MultiheadAttention::Heads MultiheadAttention::split(const Tensor& all) {
   const std::int64_t d_head = options_.embed_dim / options_.num_heads;
   const bool whole = options_.norms.width == AttentionNormOptions::Width::whole;
-  const Tensor all = qkv_proj(x);
   const auto part = [&](std::int64_t first, std::int64_t heads, std::optional<AnyLayer>& norm) {
     Tensor y = all.narrow(-1, first * d_head, heads * d_head);
     if (norm && whole) y = (*norm)(y);
@@ -140,19 +145,20 @@ Tensor MultiheadAttention::operator()(const Tensor& x, const AttentionInputs& in
   NORMA_CHECK(x.defined() && x.dim() >= 2 && x.size(-1) == options_.embed_dim,
               "MultiheadAttention: x must be [.., length, ", options_.embed_dim, "] (embed_dim), got ",
               x.defined() ? x.shape() : Shape());
-  Heads heads = project(x);
+  const Tensor all = qkv_proj(x);
+  SdpaOptions options{.mask = combined_mask(inputs), .causal = options_.causal};
+  options.cap = options_.softcap.value_or(0);
+  options.dropout = is_training() ? options_.dropout : 0;
+  if (is_plain(inputs) && x.dim() == 3)
+    return join(packed_attention(all, options_.num_heads, options_.kv_heads, options));
+  Heads heads = split(all);
   place_heads(heads, inputs.cache != nullptr ? inputs.cache->length() : 0);
-  SdpaOptions options;
   if (temperature) {
     heads.q = (*temperature)(heads.q);
     options.scale = 1;
   }
   if (inputs.cache != nullptr) std::tie(heads.k, heads.v) = inputs.cache->append(heads.k, heads.v);
-  options.mask = combined_mask(inputs);
-  options.causal = options_.causal;
-  options.cap = options_.softcap.value_or(0);
   if (inputs.record != nullptr) *inputs.record = record_attention(heads.q, heads.k, options);
-  options.dropout = is_training() ? options_.dropout : 0;
   return join(scaled_dot_product_attention(heads.q, heads.k, heads.v, options));
 }
 

@@ -79,7 +79,9 @@ class MultiheadAttention : public Module {
   struct Heads {
     Tensor q, k, v;  // [.., heads or kv_heads, length, d_head]
   };
-  Heads project(const Tensor& x);
+  bool is_plain(const AttentionInputs& inputs) const;
+  /// The result of qkv_proj in heads, with the norms over all of them.
+  Heads split(const Tensor& all);
   void rotate_heads(Heads& heads, std::int64_t offset) const;
   void place_heads(Heads& heads, std::int64_t offset);
   Tensor join(const Tensor& context);

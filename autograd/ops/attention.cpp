@@ -5,6 +5,7 @@
 
 #include "autograd/fused.h"
 #include "autograd/ops.h"
+#include "autograd/ops/internal.h"
 #include "autograd/ops/rows.h"
 
 namespace norma {
@@ -27,10 +28,24 @@ struct Finite {
   Tensor bad;  // undefined when there is known to be none
 };
 
+/// x [batch, heads, length, d] as kernels read it: rows without gaps that do not overlap, wherever they lie.
+Array heads_of(const Array& x) {
+  const bool readable = x.strides()[3] == 1 && x.strides()[2] >= x.shape()[3];
+  return readable ? x : x.contiguous();
+}
+
+/// Memory for [batch, heads, length, width] with the heads side by side in a row if they lie so in x.
+Array heads_like(const Array& x, std::int64_t width) {
+  const Shape shape = x.shape().with(-1, width);
+  if (x.strides()[1] >= x.strides()[2]) return Array::empty(shape, x.dtype(), x.device());
+  return Array::empty({shape[0], shape[2], shape[1], width}, x.dtype(), x.device()).transpose(1, 2);
+}
+
 // q [batch, heads, q_length, d]   k [batch, kv_heads, k_length, d]   v [batch, kv_heads, k_length, d_v]
 // mask [batch, heads, q_length, k_length] or absent
 struct AttentionOp {
   static constexpr const char* name = op_name;
+  static constexpr bool any_dy = true;
   AttentionOptions options;
   double dropout = 0;
 
@@ -90,12 +105,12 @@ struct AttentionOp {
 
   std::optional<Array> forward(Kept& kept, const Array& q, const Array& k, const Array& v,
                                const Array& mask) const {
-    Array y = Array::empty(q.shape().with(-1, v.shape()[-1]), q.dtype(), q.device());
+    Array y = heads_like(q, v.shape()[-1]);
     if (y.numel() == 0 || k.numel() == 0) return std::nullopt;
     const Array lse = Array::empty(q.shape().removed(-1), f64, q.device());
     if (!backend(q.device())
-             .attention(y.view(), lse.view(), q.contiguous().view(), k.contiguous().view(),
-                        v.contiguous().view(), mask.view_or_none(), options))
+             .attention(y.view(), lse.view(), heads_of(q).view(), heads_of(k).view(), heads_of(v).view(),
+                        mask.view_or_none(), options))
       return std::nullopt;
     kept = {y, lse};
     return y;
@@ -103,12 +118,58 @@ struct AttentionOp {
 
   std::vector<Array> backward(const Kept& kept, const Wanted&, const Array& dy, const Array& q,
                               const Array& k, const Array& v, const Array& mask) const {
-    const Array dq = detail::empty_like(q), dk = detail::empty_like(k), dv = detail::empty_like(v);
-    NORMA_ASSERT(backend(q.device())
-                     .attention_backward(dq.view(), dk.view(), dv.view(), dy.view(), kept[0].view(),
-                                         kept[1].view(), q.contiguous().view(), k.contiguous().view(),
-                                         v.contiguous().view(), mask.view_or_none(), options));
+    const Array dq = heads_like(q, q.shape()[-1]), dk = heads_like(k, k.shape()[-1]),
+                dv = heads_like(v, v.shape()[-1]);
+    backward_into(dq, dk, dv, kept, dy, q, k, v, mask);
     return {dq, dk, dv, Array()};
+  }
+
+  void backward_into(const Array& dq, const Array& dk, const Array& dv, const Kept& kept, const Array& dy,
+                     const Array& q, const Array& k, const Array& v, const Array& mask) const {
+    NORMA_ASSERT(backend(q.device())
+                     .attention_backward(dq.view(), dk.view(), dv.view(), heads_of(dy).view(), kept[0].view(),
+                                         kept[1].view(), heads_of(q).view(), heads_of(k).view(),
+                                         heads_of(v).view(), mask.view_or_none(), options));
+  }
+};
+
+// The same with q, k and v side by side, as one projection makes them: their gradients are written side by
+// side too.   qkv [batch, length, (heads + 2 kv_heads) d]   y [batch, heads, length, d]
+struct PackedAttentionOp {
+  static constexpr const char* name = op_name;
+  static constexpr bool any_dy = true;
+  AttentionOp attention;
+  std::int64_t heads, kv_heads;
+
+  template <class X>
+  struct Parts {
+    X q, k, v;
+  };
+  template <class X>
+  Parts<X> parts(const X& qkv) const {
+    const Shape& shape = qkv.shape();
+    const std::int64_t d = shape[2] / (heads + 2 * kv_heads);
+    const auto part = [&](std::int64_t first, std::int64_t count) {
+      const std::vector<std::int64_t> extents{shape[0], shape[1], count, d};
+      return qkv.slice(2, {first * d, (first + count) * d}).reshape(extents).transpose(1, 2);
+    };
+    return {part(0, heads), part(heads, kv_heads), part(heads + kv_heads, kv_heads)};
+  }
+
+  Tensor definition(const Tensor& qkv, const Tensor& mask) const {
+    const Parts<Tensor> x = parts(qkv);
+    return attention.definition(x.q, x.k, x.v, mask);
+  }
+  std::optional<Array> forward(Kept& kept, const Array& qkv, const Array& mask) const {
+    const Parts<Array> x = parts(qkv);
+    return attention.forward(kept, x.q, x.k, x.v, mask);
+  }
+  std::vector<Array> backward(const Kept& kept, const Wanted&, const Array& dy, const Array& qkv,
+                              const Array& mask) const {
+    const Array dqkv = detail::empty_like(qkv);
+    const Parts<Array> x = parts(qkv), dx = parts(dqkv);
+    attention.backward_into(dx.q, dx.k, dx.v, kept, dy, x.q, x.k, x.v, mask);
+    return {dqkv, Array()};
   }
 };
 
@@ -159,22 +220,42 @@ Tensor four_axes(const Tensor& x) {
   return x.reshape({batch, x.size(-3), x.size(-2), x.size(-1)});
 }
 
+AttentionOp make_op(const SdpaOptions& options, std::int64_t d) {
+  AttentionOp op{.options = {}, .dropout = options.dropout};
+  op.options.scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(d)));
+  op.options.cap = options.cap;
+  op.options.causal = options.causal;
+  return op;
+}
+
+/// The kernel neither drops weights nor gives a gradient for the mask.
+bool has_kernel(const SdpaOptions& options) {
+  return options.dropout == 0 && !(options.mask.requires_grad() && grad_enabled());
+}
+
 }  // namespace
+
+Tensor packed_attention(const Tensor& qkv, std::int64_t heads, std::int64_t kv_heads,
+                        const SdpaOptions& options) {
+  const PackedAttentionOp op{make_op(options, qkv.size(-1) / (heads + 2 * kv_heads)), heads, kv_heads};
+  const auto [q, k, v] = op.parts(has_kernel(options) ? qkv.detach() : qkv);
+  if (!has_kernel(options)) return scaled_dot_product_attention(q, k, v, options);
+  check_operands(q, k, v);
+  check_options(q, options);
+  Tensor mask = options.mask;
+  if (mask.defined()) mask = four_axes(mask.expand(q.shape().with(-1, k.size(-2))));
+  return apply(op, qkv, mask);
+}
 
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                     const SdpaOptions& options) {
   check_operands(q, k, v);
   check_options(q, options);
-  AttentionOp op{.options = {}, .dropout = options.dropout};
-  op.options.scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(-1))));
-  op.options.cap = options.cap;
-  op.options.causal = options.causal;
+  const AttentionOp op = make_op(options, q.size(-1));
   Tensor mask = options.mask;
   if (mask.defined()) mask = four_axes(mask.expand(q.shape().with(-1, k.size(-2))));
   const Tensor q4 = four_axes(q), k4 = four_axes(k), v4 = four_axes(v);
-  // The kernel neither drops weights nor gives a gradient for the mask.
-  const bool by_definition = options.dropout > 0 || (mask.requires_grad() && grad_enabled());
-  const Tensor y = by_definition ? op.definition(q4, k4, v4, mask) : apply(op, q4, k4, v4, mask);
+  const Tensor y = has_kernel(options) ? apply(op, q4, k4, v4, mask) : op.definition(q4, k4, v4, mask);
   return q.dim() == 4 ? y : y.reshape(list(q.shape().with(-1, v.size(-1))));
 }
 

@@ -1,7 +1,7 @@
 // Ops that other ops need and users do not.
 #pragma once
 
-#include "autograd/tensor.h"
+#include "autograd/ops.h"
 
 namespace norma {
 
@@ -10,6 +10,12 @@ Tensor running_sum(const Tensor& x, int axis, bool reverse);
 
 /// Zeros of `shape` with x in the given range of an axis: the adjoint of slice.
 Tensor embed_slice(const Tensor& x, const Shape& shape, int axis, Slice range);
+
+/// scaled_dot_product_attention of q, k and v that lie side by side in qkv [batch, length, (heads + 2
+/// kv_heads) d]; y [batch, heads, length, d]. One node, whose gradient is written in place of three joined
+/// ones.
+Tensor packed_attention(const Tensor& qkv, std::int64_t heads, std::int64_t kv_heads,
+                        const SdpaOptions& options);
 
 namespace detail {
 
