@@ -12,13 +12,46 @@ namespace norma {
 
 namespace {
 
-/// Scores of one row to weights e^(s - max), 0 behind `limit`; returns the factor that makes them
-/// probabilities.
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+/// Largest of `count` scores, a multiple of score_lanes.
+template <class T>
+T largest_of(const T* s, std::int64_t count) {
+  T lanes[score_lanes];
+  std::fill_n(lanes, score_lanes, -std::numeric_limits<T>::infinity());
+  for (std::int64_t j = 0; j < count; j += score_lanes) {
+    for (std::int64_t lane = 0; lane < score_lanes; ++lane)
+      lanes[lane] = s[j + lane] > lanes[lane] ? s[j + lane] : lanes[lane];
+  }
+  return *std::max_element(lanes, lanes + score_lanes);
+}
+
+/// s = e^(s - largest) for `count` scores, a multiple of score_lanes; returns their sum.
+template <class T>
+double exponentials_of(T* s, std::int64_t count, T largest) {
+  double sum = 0;
+  for (std::int64_t begin = 0; begin < count; begin += sum_block) {
+    T lanes[score_lanes] = {};
+    for (std::int64_t j = begin; j < std::min(count, begin + sum_block); j += score_lanes) {
+      for (std::int64_t lane = 0; lane < score_lanes; ++lane)
+        lanes[lane] += s[j + lane] = vector_exp_negative(s[j + lane] - largest);
+    }
+    for (std::int64_t half = score_lanes / 2; half > 0; half /= 2) {
+      for (std::int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+    }
+    sum += static_cast<double>(lanes[0]);
+  }
+  return sum;
+}
+
+/// Scores of one row to weights e^(s - max), 0 from `limit` to `keys`; returns the factor that makes them
+/// probabilities. There is room for whole lanes.
 template <class T>
 T weights_of_row(T* s, std::int64_t limit, std::int64_t keys, double& lse) {
-  constexpr double infinity = std::numeric_limits<double>::infinity();
-  std::fill(s + limit, s + keys, T(0));
-  const T largest = row_max(limit, s);
+  const std::int64_t whole = whole_lanes(limit);
+  std::fill(s + limit, s + whole, -std::numeric_limits<T>::infinity());
+  if (whole < keys) std::fill(s + whole, s + keys, T(0));
+  const T largest = largest_of(s, whole);
   if (largest == -std::numeric_limits<T>::infinity()) {
     const bool poisoned = std::any_of(s, s + limit, [](T value) { return value != value; });
     if (!poisoned) {  // sees no key
@@ -27,7 +60,7 @@ T weights_of_row(T* s, std::int64_t limit, std::int64_t keys, double& lse) {
       return T(0);
     }
   }
-  const double sum = block_sum<T>(limit, [=](std::int64_t j) { return s[j] = vector_exp(s[j] - largest); });
+  const double sum = exponentials_of(s, whole, largest);
   lse = static_cast<double>(largest) + std::log(sum);
   return static_cast<T>(1 / sum);
 }
@@ -59,7 +92,7 @@ class Forward {
     parallel_for(scores_.batch() * scores_.heads() * blocks, std::max<std::int64_t>(1, attention_work / work),
                  [&](std::int64_t begin, std::int64_t end) {
                    const SerialBlas serial;
-                   Scratch<T> buffer(rows * keys);
+                   Scratch<T> buffer(rows * score_stride(keys));
                    for (std::int64_t task = begin; task < end; ++task) {
                      const std::int64_t head = task / blocks, b = head / scores_.heads(),
                                         h = head % scores_.heads();
@@ -72,12 +105,12 @@ class Forward {
  private:
   void run_block(std::int64_t b, std::int64_t h, std::int64_t first, T* s, bool skips) const {
     const std::int64_t length = scores_.q().length, rows = std::min(query_block, length - first);
-    const std::int64_t keys = scores_.limit(first + rows - 1);
+    const std::int64_t keys = scores_.limit(first + rows - 1), stride = score_stride(keys);
     double* lse = lse_ + (b * scores_.heads() + h) * length + first;
-    if (keys > 0) scores_.products(b, h, first, rows, keys, s);
+    if (keys > 0) scores_.products(b, h, first, rows, keys, s, stride);
     T factor[query_block];
     for (std::int64_t r = 0; r < rows; ++r) {
-      T* row = s + r * keys;
+      T* row = s + r * stride;
       const std::int64_t limit = std::min(keys, scores_.limit(first + r));
       scores_.apply_cap(row, limit, nullptr);
       scores_.apply_mask(row, limit, b, h, first + r);
@@ -85,12 +118,12 @@ class Forward {
     }
     const std::int64_t kv_head = h / scores_.group();
     if (keys > 0) {
-      weighted_rows<T>(rows, v_.width, keys, {s, keys}, v_.matrix(v_.at(b, kv_head, 0)), false,
+      weighted_rows<T>(rows, v_.width, keys, {s, stride}, v_.matrix(v_.at(b, kv_head, 0)), false,
                        y_.matrix(y_.at(b, h, first)), skips);
     }
     for (std::int64_t r = 0; r < rows; ++r) {
       T* y = y_.at(b, h, first + r);
-      if (lse[r] == -std::numeric_limits<double>::infinity()) {
+      if (lse[r] == -infinity) {
         std::fill(y, y + v_.width, T(0));
       } else {
         for (std::int64_t j = 0; j < v_.width; ++j) y[j] *= factor[r];

@@ -13,9 +13,19 @@
 
 namespace norma {
 
-inline constexpr std::int64_t query_block =
-    64;  // rows of scores at a time: with 1024 keys, 256 KiB of f32 stay in L2
+// Rows of scores at a time: with 1024 keys, 192 KiB of f32 stay in L2.
+inline constexpr std::int64_t query_block = 48;
+inline constexpr std::int64_t score_lanes = 16;          // loops over scores run over whole groups of so many
 inline constexpr std::int64_t attention_work = 1 << 20;  // multiply-adds per parallel block, at least
+
+inline std::int64_t whole_lanes(std::int64_t n) { return (n + score_lanes - 1) / score_lanes * score_lanes; }
+
+/// Distance of rows of scores: whole lanes, but no multiple of 2 KiB, which would crowd into a few sets of
+/// L1.
+inline std::int64_t score_stride(std::int64_t keys) {
+  const std::int64_t stride = whole_lanes(keys);
+  return stride % 512 == 0 ? stride + score_lanes : stride;
+}
 
 /// A view [batch, heads, length, width] whose rows have no gaps.
 template <class T>
@@ -75,11 +85,11 @@ class AttentionScores {
                            : k_.length;
   }
 
-  /// scores [rows, keys] = scale * q k^T for queries [first, first + rows).
+  /// scores [rows, keys], `stride` apart, = scale * q k^T for queries [first, first + rows).
   void products(std::int64_t b, std::int64_t h, std::int64_t first, std::int64_t rows, std::int64_t keys,
-                T* scores) const {
+                T* scores, std::int64_t stride) const {
     gemm<T>(rows, keys, q_.width, options_.scale, q_.matrix(q_.at(b, h, first)),
-            k_.matrix(k_.at(b, h / group(), 0), true), 0, {scores, keys});
+            k_.matrix(k_.at(b, h / group(), 0), true), 0, {scores, stride});
   }
   /// s = cap * tanh(s / cap); slopes, where wanted, get the derivative.
   void apply_cap(T* s, std::int64_t count, T* slopes) const {
@@ -117,11 +127,17 @@ class AttentionScores {
 /// True when no element of the head is NaN or infinite.
 template <class T>
 bool is_finite_head(const Heads<const T>& x, std::int64_t b, std::int64_t h) {
-  double zero = 0;
+  T zeros[score_lanes] = {};  // x * 0 is 0 or NaN
   for (std::int64_t i = 0; i < x.length; ++i) {
     const T* row = x.at(b, h, i);
-    zero += block_sum<T>(x.width, [=](std::int64_t j) { return row[j] * T(0); });
+    std::int64_t j = 0;
+    for (; j + score_lanes <= x.width; j += score_lanes) {
+      for (std::int64_t lane = 0; lane < score_lanes; ++lane) zeros[lane] += row[j + lane] * T(0);
+    }
+    for (; j < x.width; ++j) zeros[0] += row[j] * T(0);
   }
+  T zero = 0;
+  for (const T value : zeros) zero += value;
   return zero == 0;
 }
 

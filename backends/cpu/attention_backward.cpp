@@ -24,10 +24,11 @@ class Backward {
     parallel_for(scores_.batch() * scores_.kv_heads(), std::max<std::int64_t>(1, attention_work / work),
                  [&](std::int64_t begin, std::int64_t end) {
                    const SerialBlas serial;
-                   Scratch<T> buffer(2 * rows * keys + keys);
+                   const std::int64_t stride = score_stride(keys);
+                   Scratch<T> buffer((2 * rows + 1) * stride);
                    for (std::int64_t task = begin; task < end; ++task) {
                      run_head(task / scores_.kv_heads(), task % scores_.kv_heads(), buffer.data(),
-                              rows * keys);
+                              rows * stride);
                    }
                  });
   }
@@ -49,27 +50,27 @@ class Backward {
     for (std::int64_t i = 0; i < x.length; ++i) std::fill_n(x.at(b, h, i), x.width, T(0));
   }
 
-  /// p and ds hold [rows, keys]; slopes holds one row.
+  /// p and ds hold rows of scores; slopes holds one.
   void run_block(std::int64_t b, std::int64_t h, std::int64_t first, T* p, T* ds, T* slopes,
                  bool skips) const {
     const Heads<const T>&q = scores_.q(), &k = scores_.k();
     const std::int64_t rows = std::min(query_block, q.length - first), kv_head = h / scores_.group();
-    const std::int64_t keys = scores_.limit(first + rows - 1);
+    const std::int64_t keys = scores_.limit(first + rows - 1), stride = score_stride(keys);
     if (keys == 0) {
       for (std::int64_t r = 0; r < rows; ++r) std::fill_n(dq_.at(b, h, first + r), dq_.width, T(0));
       return;
     }
-    scores_.products(b, h, first, rows, keys, p);
+    scores_.products(b, h, first, rows, keys, p, stride);
     const Matrix<const T> dy_rows = dy_.matrix(dy_.at(b, h, first));
-    gemm<T>(rows, keys, v_.width, 1, dy_rows, v_.matrix(v_.at(b, kv_head, 0), true), 0, {ds, keys});
+    gemm<T>(rows, keys, v_.width, 1, dy_rows, v_.matrix(v_.at(b, kv_head, 0), true), 0, {ds, stride});
     for (std::int64_t r = 0; r < rows; ++r)
-      row_gradient(b, h, first + r, keys, p + r * keys, ds + r * keys, slopes);
-    weighted_rows<T>(rows, k.width, keys, {ds, keys}, k.matrix(k.at(b, kv_head, 0)), false,
+      row_gradient(b, h, first + r, keys, p + r * stride, ds + r * stride, slopes);
+    weighted_rows<T>(rows, k.width, keys, {ds, stride}, k.matrix(k.at(b, kv_head, 0)), false,
                      dq_.matrix(dq_.at(b, h, first)), skips);
-    weighted_rows<T>(keys, k.width, rows, {ds, keys, true}, q.matrix(q.at(b, h, first)), true,
+    weighted_rows<T>(keys, k.width, rows, {ds, stride, true}, q.matrix(q.at(b, h, first)), true,
                      dk_.matrix(dk_.at(b, kv_head, 0)), skips);
-    weighted_rows<T>(keys, v_.width, rows, {p, keys, true}, dy_rows, true, dv_.matrix(dv_.at(b, kv_head, 0)),
-                     skips);
+    weighted_rows<T>(keys, v_.width, rows, {p, stride, true}, dy_rows, true,
+                     dv_.matrix(dv_.at(b, kv_head, 0)), skips);
   }
 
   /// Scores in p become probabilities, dp in ds becomes the gradient of the products q k^T.
@@ -88,15 +89,20 @@ class Backward {
     const T mean = static_cast<T>(block_sum<T>(v_.width, [=](std::int64_t c) { return dy[c] * y[c]; }));
     const T scale = static_cast<T>(scores_.options().scale);
     const T high = static_cast<T>(lse), low = static_cast<T>(lse - static_cast<double>(high));
-    for (std::int64_t j = 0; j < limit; ++j) {
-      p[j] = vector_exp(p[j] - high - low);
-      ds[j] = p[j] == T(0) ? T(0) : p[j] * (ds[j] - mean) * scale;
+    const std::int64_t whole = whole_lanes(limit);
+    std::fill(p + limit, p + whole, -std::numeric_limits<T>::infinity());
+    for (std::int64_t first = 0; first < whole; first += score_lanes) {
+      for (std::int64_t j = first; j < first + score_lanes; ++j) {
+        p[j] = vector_exp_negative(p[j] - high - low);
+        ds[j] = p[j] == T(0) ? T(0) : p[j] * (ds[j] - mean) * scale;
+      }
     }
     if (scores_.options().cap > 0) {
       for (std::int64_t j = 0; j < limit; ++j) ds[j] = ds[j] == T(0) ? T(0) : ds[j] * slopes[j];
     }
-    std::fill(p + limit, p + keys, T(0));
-    std::fill(ds + limit, ds + keys, T(0));
+    if (whole >= keys) return;
+    std::fill(p + whole, p + keys, T(0));
+    std::fill(ds + whole, ds + keys, T(0));
   }
 
   AttentionScores<T> scores_;
