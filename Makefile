@@ -303,10 +303,11 @@ bench: $(BIN)/norma_bench  ## run the benchmarks, each with its floor (BENCH_ARG
 	$(run_environment) $< $(BENCH_ARGS)
 
 # The same work in Norma and in PyTorch, in turn. Rows against libtorch C++ where its headers are.
-.PHONY: bench-peers bench-libtorch bench-products
+.PHONY: bench-peers bench-libtorch bench-products bench-placements
 BENCH_PEERS_ROWS ?=
 BENCH_PEERS_ARGS ?=
 BENCH_PRODUCTS_ARGS ?=
+BENCH_PLACEMENTS_ARGS ?=
 WRITE ?=
 onednn_headers := $(wildcard /usr/include/oneapi/dnnl/dnnl.h)
 peers := tests/bench/peers
@@ -327,10 +328,18 @@ bench-libtorch: $(BIN)/peer_worker $(libtorch_programs) $(BUILD)/peers/char_prog
 	@$(if $(libtorch_programs),found=python3; $(run_peers) $(BENCH_PEERS_ARGS),echo "bench-libtorch: skipped, no libtorch headers (Debian: libtorch-dev)")
 bench-products: $(if $(onednn_headers),$(BUILD)/peers/products)  ## matrix products in turn with oneDNN's and OpenBLAS's (Debian: libdnnl-dev; BENCH_PRODUCTS_ARGS='PAIRS [SHAPE]')
 	@$(if $(onednn_headers),$(BUILD)/peers/products $(BENCH_PRODUCTS_ARGS),echo "bench-products: skipped, no oneDNN headers (Debian: libdnnl-dev)")
+bench-placements: $(BUILD)/peers/placements  ## steps in every placement in turn with Pre-Norm's, RMSNorm with LayerNorm (BENCH_PLACEMENTS_ARGS='ROUNDS [NAME]')
+	$< $(BENCH_PLACEMENTS_ARGS)
+$(BUILD)/peers/products: private onednn := -ldnnl
 $(BUILD)/peers/products: $(peers)/products/products.cpp $(LIBRARY)
-	@mkdir -p $(@D)
-	$(call say,LINK,$@)
-	$(Q)$(CXX) $(COMMON) -O2 -I. $(BLAS_INCLUDE) $< $(LIBRARY) -ldnnl $(LIBRARY_LIBS) -o $@
+	$(link_bench)
+$(BUILD)/peers/placements: tests/bench/placements/placements.cpp $(LIBRARY)
+	$(link_bench)
+define link_bench
+@mkdir -p $(@D)
+$(call say,LINK,$@)
+$(Q)$(CXX) $(COMMON) -O2 -I. $(BLAS_INCLUDE) $< $(LIBRARY) $(onednn) $(LIBRARY_LIBS) -o $@
+endef
 $(BUILD)/peers/libtorch_%: $(peers)/libtorch/%.cpp
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
