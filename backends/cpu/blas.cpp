@@ -28,13 +28,15 @@ int bf16_parts(const ProductExtents& e) {
   constexpr std::int64_t smallest = 16;   // of each extent: a tile of the unit
   constexpr double least_work = 1 << 18;  // multiply-adds: below, packing takes longer than the product
   const double work = static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k);
-  if (std::min({e.m, e.n, e.k}) < smallest || work < least_work || !has_amx()) return 0;
-  return precision == MatmulPrecision::medium ? 1 : precision == MatmulPrecision::high ? 2 : 3;
+  if (std::min({e.m, e.n, e.k}) < smallest || work < least_work) return 0;
+  if (precision == MatmulPrecision::medium) return has_amx() || has_avx512_bf16() ? 1 : 0;
+  return !has_amx() ? 0 : precision == MatmulPrecision::high ? 2 : 3;
 }
 
 void own_product(const F32Product& product) {
 #if defined(__x86_64__) && defined(__linux__)
-  if (const int parts = bf16_parts(product.extents); parts > 0) return bf16_product(amx_bf16, parts, product);
+  if (const int parts = bf16_parts(product.extents); parts > 0)
+    return bf16_product(has_amx() ? amx_bf16 : avx512_bf16, parts, product);
 #endif
   packed_product(*gemm_kernels(), product);
 }

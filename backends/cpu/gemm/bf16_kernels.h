@@ -50,10 +50,14 @@ struct Bf16Kernels {
 
 /// AMX tiles; runs only where has_amx().
 extern const Bf16Kernels amx_bf16;
+/// One part only, by AVX-512's products of pairs; runs only where has_avx512_bf16().
+extern const Bf16Kernels avx512_bf16;
 /// The same by plain code, bit for bit what AMX is specified to do: for tests, and far too slow for use.
 extern const Bf16Kernels plain_bf16;
 
 /// True where processor and system let this process use AMX on bf16 (asked once).
 bool has_amx();
+/// True where the processor multiplies bf16 in vectors.
+bool has_avx512_bf16();
 
 }  // namespace norma

@@ -12,11 +12,8 @@
 #include "backends/cpu/gemm/packed_product.h"
 
 #include <algorithm>
-#include <limits>
 
-#include "backends/cpu/gemm/ranges.h"
-#include "backends/cpu/scratch.h"
-#include "core/parallel.h"
+#include "backends/cpu/gemm/parts.h"
 
 namespace norma {
 namespace {
@@ -26,13 +23,12 @@ constexpr std::int64_t k_block = 384;
 constexpr std::int64_t slab_values = 1 << 20;  // of packed b: 4 MiB
 constexpr std::int64_t slab_blocks = 4;        // of k in a slab that does not hold all of it, at most
 constexpr std::int64_t group_panels = 8;       // of rows that share a panel of b in L1; packed side by side
-constexpr double part_work = 4e5;              // multiply-adds of a part, at least
 
 /// Whether the rows of an operand can be read where they lie: near each other, or no more than four pages
 /// apart, but not by a multiple of 2 KiB, where they fall upon a few sets of L1 and push each other out.
 bool lies_well(std::int64_t leading) { return leading <= 256 || (leading <= 4096 && leading % 512 != 0); }
 
-/// A part of c, by one thread.
+/// A part of c (parts.h).
 class PartialProduct {
  public:
   PartialProduct(const GemmKernels& kernels, const F32Product& p)
@@ -156,54 +152,6 @@ class PartialProduct {
   Range steps_{}, slab_{};             // of k, and columns of c: the present slab
 };
 
-/// How c is cut into parts for threads, at borders of tiles.
-class Parts {
- public:
-  Parts(const GemmKernels& kernels, const F32Product& p)
-      : p_(p),
-        height_(kernels.rows),
-        width_(kernels.columns),
-        tall_{0, cut(p.extents.m, height_)},
-        wide_{0, cut(p.extents.n, width_)} {
-    const ProductExtents& e = p.extents;
-    const double work = static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k);
-    const auto most = std::min<std::int64_t>(threads_here(), static_cast<std::int64_t>(work / part_work));
-    std::int64_t least = std::numeric_limits<std::int64_t>::max();
-    for (std::int64_t rows = 1; rows <= std::min(most, tall_.size()); ++rows) {
-      const std::int64_t columns = std::min(most / rows, wide_.size());
-      const std::int64_t time = time_of(cut(tall_.size(), rows), cut(wide_.size(), columns));
-      if (time < least) rows_ = rows, columns_ = columns, least = time;
-    }
-  }
-
-  std::int64_t count() const { return rows_ * columns_; }
-
-  F32Product operator[](std::int64_t part) const {
-    const Range i = tall_.part(part / columns_, rows_), j = wide_.part(part % columns_, columns_);
-    const std::int64_t row = i.begin * height_, column = j.begin * width_;
-    F32Product p = p_;
-    p.extents.m = std::min(p.extents.m, i.end * height_) - row;
-    p.extents.n = std::min(p.extents.n, j.end * width_) - column;
-    p.a.data += p.a.transposed ? row : row * p.a.leading;
-    p.b.data += p.b.transposed ? column * p.b.leading : column;
-    p.c.data += row * p.c.leading + column;
-    if (p.row != nullptr) p.row += column;
-    return p;
-  }
-
- private:
-  /// Of a step of k in the largest part, in cycles: about as many for a tile as it has vectors, and one for
-  /// each value of a and b that has to be fetched.
-  std::int64_t time_of(std::int64_t tall, std::int64_t wide) const {
-    return tall * wide * (height_ * width_ / 16) + tall * height_ + wide * width_;
-  }
-
-  const F32Product& p_;
-  const std::int64_t height_, width_;  // of a tile
-  const Range tall_, wide_;            // tiles
-  std::int64_t rows_ = 1, columns_ = 1;
-};
-
 }  // namespace
 
 const GemmKernels* gemm_kernels() {
@@ -226,20 +174,9 @@ bool prefers_packing(const ProductExtents& e) {
 }
 
 void packed_product(const GemmKernels& kernels, const F32Product& product) {
-  const Parts parts(kernels, product);
-  std::int64_t values = 0;
-  for (std::int64_t i = 0; i < parts.count(); ++i) {
-    const F32Product part = parts[i];
-    values = std::max(values, PartialProduct(kernels, part).values());
-  }
-  // One piece of memory: a thread gets the same place in it each time, in its own caches.
-  constexpr std::int64_t page = 1024;
-  values = cut(values, page) * page;
-  Scratch<float> memory(values * parts.count());
-  parallel_for(parts.count(), 1, [&](std::int64_t i, std::int64_t) {
-    const F32Product part = parts[i];
-    PartialProduct(kernels, part).run(memory.data() + i * values);
-  });
+  const double cycles = kernels.rows * kernels.columns / 16.0;  // of a step of a tile: about one for a vector
+  run_in_parts<float>(product, {kernels.rows, kernels.columns, cycles},
+                      [&](const F32Product& part) { return PartialProduct(kernels, part); });
 }
 
 }  // namespace norma
