@@ -2,9 +2,8 @@
 // [rows, d] Backward: dx = y (dy - sum(y dy)); log: dx = dy - exp(y) sum(dy). As in PyTorch, a row of -inf
 // alone, or with NaN or +inf, is NaN.
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/exponentials.h"
 #include "backends/cpu/rows.h"
-#include "backends/cpu/sums.h"
-#include "backends/cpu/vector_math.h"
 
 namespace norma {
 
@@ -12,30 +11,30 @@ namespace {
 
 template <class T>
 void softmax_row(std::int64_t d, T* y, const T* x) {
-  const T largest = row_max(d, x);
-  const double sum = block_sum<T>(d, [=](std::int64_t j) { return y[j] = vector_exp(x[j] - largest); });
+  const T largest = lane_max(d, x);
+  const double sum =
+      lane_sum<T>(d, [=](std::int64_t j) { return y[j] = vector_exp_negative(x[j] - largest); });
   const T scale = static_cast<T>(1 / sum);
   for (std::int64_t j = 0; j < d; ++j) y[j] *= scale;
 }
 
 template <class T>
 void log_softmax_row(std::int64_t d, T* y, const T* x) {
-  const T largest = row_max(d, x);
-  const double sum = block_sum<T>(d, [=](std::int64_t j) { return vector_exp(x[j] - largest); });
+  const auto [largest, sum] = exp_sum(d, x);
   const T log_sum = static_cast<T>(std::log(sum));
   for (std::int64_t j = 0; j < d; ++j) y[j] = x[j] - largest - log_sum;
 }
 
 template <class T>
 void softmax_backward_row(std::int64_t d, T* dx, const T* y, const T* dy) {
-  const T sum = static_cast<T>(block_sum<T>(d, [=](std::int64_t j) { return y[j] * dy[j]; }));
+  const T sum = static_cast<T>(lane_sum<T>(d, [=](std::int64_t j) { return y[j] * dy[j]; }));
   for (std::int64_t j = 0; j < d; ++j) dx[j] = y[j] * (dy[j] - sum);
 }
 
 template <class T>
 void log_softmax_backward_row(std::int64_t d, T* dx, const T* y, const T* dy) {
-  const T sum = static_cast<T>(block_sum<T>(d, [=](std::int64_t j) { return dy[j]; }));
-  for (std::int64_t j = 0; j < d; ++j) dx[j] = dy[j] - vector_exp(y[j]) * sum;
+  const T sum = static_cast<T>(lane_sum<T>(d, [=](std::int64_t j) { return dy[j]; }));
+  for (std::int64_t j = 0; j < d; ++j) dx[j] = dy[j] - vector_exp_negative(y[j]) * sum;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // softmax, cross-entropy, activations, dropout, embedding, adam and sums of squares against plain double
 // loops.
 #include "backends/cpu/random_words.h"
+#include "backends/cpu/streaming.h"
 #include "tests/backends/arrays.h"
 #include "tests/messages.h"
 
@@ -206,6 +207,39 @@ TEST_SUITE("kernels fused") {
     check_activation([](View y, View x) { return kernels().silu(y, x); },
                      [](View dx, View x, View dy) { return kernels().silu_backward(dx, x, dy); },
                      [](double x) { return x / (1 + std::exp(-x)); });
+  }
+  TEST_CASE("log_softmax of rows that begin with -inf, are -inf alone, or hold NaN or +inf") {
+    const double inf = std::numeric_limits<double>::infinity();
+    for (const DType dtype : {f32, f64}) {
+      const std::int64_t d = 6000;
+      Values x(static_cast<std::size_t>(5 * d), -inf);
+      std::fill_n(x.begin() + 4100, 1900, 3.0);      // row 0: in the third block of a sum
+      x[static_cast<std::size_t>(2 * d)] = NAN;      // row 2: in a block that has nothing else
+      x[static_cast<std::size_t>(4 * d - 1)] = inf;  // row 3
+      std::fill_n(x.begin() + 4 * d, d, 1e4);        // row 4
+      x.back() = 1e4 + 8;
+      const Array logits = Array::from(x, {5, d}).to(dtype);
+      const Values y = values(softmax(logits, true)), p = values(softmax(logits, false));
+      CHECK((y[0] == -inf && close(y[4100], -std::log(1900.0), 1e-6)));
+      CHECK((p[0] == 0 && close(p[4100], 1 / 1900.0, 1e-9)));
+      for (const std::int64_t row : {1, 2, 3})
+        CHECK(std::isnan(y[static_cast<std::size_t>(row * d + d - 1)]));
+      CHECK(close(y.back(), 8 - std::log(std::exp(8.0) + 5999), 1e-6));
+    }
+  }
+  TEST_CASE("streamed rows of every length and place") {
+    for (const std::int64_t n : {0, 1, 15, 16, 17, 255, 256, 300, 1000}) {
+      for (std::int64_t place = 0; place < 17; ++place) {
+        std::vector<float> y(1100, -1.0f);
+        stream_row(n, y.data() + place, [](std::int64_t j) { return static_cast<float>(j); });
+        bool right = true;
+        for (std::int64_t i = 0; i < 1100; ++i) {
+          const std::int64_t j = i - place;
+          right &= y[static_cast<std::size_t>(i)] == (j >= 0 && j < n ? static_cast<float>(j) : -1.0f);
+        }
+        CHECK(right);
+      }
+    }
   }
   TEST_CASE("many blocks of random words at a time are those made one by one") {
     for (const RandomKey key : {RandomKey{0, 0}, {0x9876543212345678u, 0xFFFFFFF8u}, {~0ull, ~0ull - 7}}) {

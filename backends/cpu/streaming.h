@@ -1,0 +1,58 @@
+// Stores that pass the caches by, for results larger than the last cache: a line that is written whole need
+// not be read first, and what others will read stays where it is.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#ifdef __SSE2__
+#  include <emmintrin.h>
+#endif
+
+namespace norma {
+
+/// Bytes of a result from which on streaming pays.
+inline constexpr std::int64_t streamed_bytes = std::int64_t{48} << 20;
+
+namespace detail {
+
+/// to[0, bytes) = from[0, bytes); to: aligned to 16, bytes: a multiple of 16. Call streamed() at the end.
+inline void stream(void* to, const void* from, std::int64_t bytes) {
+#ifdef __SSE2__
+  const auto* source = static_cast<const __m128i*>(from);
+  auto* target = static_cast<__m128i*>(to);
+  for (std::int64_t i = 0; i < bytes / 16; ++i) _mm_stream_si128(target + i, _mm_loadu_si128(source + i));
+#else
+  std::memcpy(to, from, static_cast<std::size_t>(bytes));
+#endif
+}
+
+/// What was streamed is seen by other threads before what is stored from here on.
+inline void streamed() {
+#ifdef __SSE2__
+  _mm_sfence();
+#endif
+}
+
+}  // namespace detail
+
+/// y[j] = value(j), j in [0, n), by streaming stores of whole cache lines; its ends by others.
+template <class T, class Value>
+void stream_row(std::int64_t n, T* y, Value&& value) {
+  constexpr std::int64_t line = 64 / sizeof(T), most = 16 * line;
+  const auto place = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(y) / sizeof(T) % line);
+  std::int64_t j = 0;
+  for (const std::int64_t head = std::min(n, (line - place) % line); j < head; ++j) y[j] = value(j);
+  alignas(64) T made[most];
+  while (n - j >= line) {
+    const std::int64_t count = std::min(most, (n - j) / line * line);
+    for (std::int64_t k = 0; k < count; ++k) made[k] = value(j + k);
+    detail::stream(y + j, made, count * static_cast<std::int64_t>(sizeof(T)));
+    j += count;
+  }
+  for (; j < n; ++j) y[j] = value(j);
+  detail::streamed();
+}
+
+}  // namespace norma
