@@ -1,8 +1,10 @@
-// The backward walk. Nodes are numbered as they are made, and that order is topological: the walk takes the
-// newest node whose gradient is complete from a heap. There is no recursion, and all state of a walk is local
+// The backward walk. Nodes are numbered as they are made, and that order is topological: the gradient of the
+// newest node that waits is complete. There is no recursion, and all state of a walk is local
 // to it, so a rule or a hook may itself call grad(). Gradients of leaves are handed over at the end: a walk
 // that throws has changed none.
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
@@ -104,11 +106,10 @@ class Walk {
 
   void run() {
     const GradModeGuard mode(options_.create_graph);
-    while (!heap_.empty()) {
-      std::pop_heap(heap_.begin(), heap_.end(), older);
-      const std::shared_ptr<Node> node = std::move(heap_.back());
-      heap_.pop_back();
-      visit(node);
+    while (!waiting_.empty()) {
+      spare_ = waiting_.extract(std::prev(waiting_.end()));
+      const std::shared_ptr<Node> node = std::move(spare_.mapped().node);
+      visit(node, std::move(spare_.mapped().gradient));
     }
     for (const auto& leaf : leaf_order_) {
       if (!leaf->hooks.empty())
@@ -161,9 +162,10 @@ class Walk {
   bool node_is_reachable(const Node* node) const { return visited_wanted_.contains(node); }
 
  private:
-  static bool older(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
-    return a->sequence < b->sequence;
-  }
+  struct Waiting {
+    std::shared_ptr<Node> node;
+    Tensor gradient;  // the sum of what came so far
+  };
 
   /// Depth-first with an explicit stack: useful_[node] = some path leads from it to a wanted tensor.
   void mark_useful(Node* root, std::uint64_t oldest) {
@@ -213,12 +215,17 @@ class Walk {
   }
 
   void add_to_node(const std::shared_ptr<Node>& node, const Tensor& gradient) {
-    const auto [place, fresh] = gradients_.try_emplace(node.get());
-    if (fresh) {
-      heap_.push_back(node);
-      std::push_heap(heap_.begin(), heap_.end(), older);
+    auto place = waiting_.lower_bound(node->sequence);
+    if (place == waiting_.end() || place->first != node->sequence) {
+      if (spare_) {  // the entry of the node before, used again
+        spare_.key() = node->sequence;
+        place = waiting_.insert(place, std::move(spare_));
+      } else {
+        place = waiting_.emplace_hint(place, node->sequence, Waiting());
+      }
+      place->second.node = node;
     }
-    accumulate(place->second, gradient);
+    accumulate(place->second.gradient, gradient);
   }
 
   void add_to_leaf(const std::shared_ptr<TensorState>& leaf, const Tensor& gradient) {
@@ -235,12 +242,7 @@ class Walk {
     }
   }
 
-  void visit(const std::shared_ptr<Node>& node) {
-    Tensor dy;
-    {
-      auto place = gradients_.extract(node.get());
-      dy = std::move(place.mapped());
-    }
+  void visit(const std::shared_ptr<Node>& node, Tensor dy) {
     if (!node->hooks.empty()) dy = run_hooks(node->hooks, std::move(dy));
     bool goes_on = true;
     if (restricted_) {
@@ -274,8 +276,8 @@ class Walk {
       Tensor gradient = std::move(gradients[i]);
       if (!wanted[i] || !gradient.defined()) continue;
       const Edge& edge = node.edges[i];
-      NORMA_CHECK(gradient.shape() == edge.shape, "backward of ", node.name, ": the gradient of input ", i,
-                  " has shape ", gradient.shape(), ", the input ", edge.shape);
+      NORMA_CHECK(gradient.shape() == edge.shape(), "backward of ", node.name, ": the gradient of input ", i,
+                  " has shape ", gradient.shape(), ", the input ", edge.shape());
       NORMA_CHECK(!watched || is_nan_free(gradient), "anomaly: the backward pass of ", node.name,
                   " made the first NaN (gradient of input ", i, ", shape ", gradient.shape(), ")");
       if (edge.node != nullptr) {
@@ -287,8 +289,8 @@ class Walk {
   }
 
   BackwardOptions options_;
-  std::vector<std::shared_ptr<Node>> heap_;
-  std::unordered_map<const Node*, Tensor> gradients_;
+  std::map<std::uint64_t, Waiting> waiting_;  // by number
+  std::map<std::uint64_t, Waiting>::node_type spare_;
   std::unordered_map<const TensorState*, Tensor> leaf_gradients_;
   std::vector<std::shared_ptr<TensorState>> leaf_order_;
 

@@ -7,11 +7,11 @@ namespace {
 
 /// Gradients of the definition, itself recorded. Each wanted input is replaced by an identity alias, which
 /// marks where the inner walk stops; the history behind the alias makes the result differentiable again.
-Gradients definition_vjp(const FusedOp& op, const std::vector<Saved>& saved, const Backward& call) {
+Gradients definition_vjp(const FusedOp& op, const std::vector<Tensor>& saved, const Backward& call) {
   std::vector<Tensor> inputs;
   std::vector<Tensor> aliases;
   for (std::size_t i = 0; i < saved.size(); ++i) {
-    const Tensor& x = saved[i].get();
+    const Tensor& x = saved[i];
     if (!call.needs(i)) {
       inputs.push_back(x);
       continue;
@@ -46,20 +46,85 @@ struct KeptArrays {
   std::vector<std::int64_t> versions;
 };
 
-Gradients kernel_vjp(const FusedOp& op, const std::vector<Saved>& saved, const KeptArrays& kept,
-                     const Backward& call) {
-  kept.check_unchanged(op.op_name());
+struct FusedNode;
+
+/// An input kept for the backward pass: itself, or the node of the cheap op that makes it again.
+class KeptInput {
+ public:
+  KeptInput(const Tensor& x, bool may_remake);
+  Tensor get() const;
+
+ private:
+  Saved saved_;
+  std::shared_ptr<const FusedNode> maker_;
+};
+
+struct FusedNode final : Node {
+  FusedNode(std::shared_ptr<const FusedOp> op_, Kept kept_, const std::vector<Tensor>& inputs_)
+      : Node(op_->op_name(), inputs_.size()), op(std::move(op_)), kept(std::move(kept_)) {
+    inputs.reserve(inputs_.size());
+    for (const Tensor& x : inputs_) inputs.emplace_back(x, op->remakes_inputs());
+  }
+  Gradients backward(const Backward& call) override {
+    return call.create_graph ? definition_vjp(*op, saved(), call) : kernel_vjp(call);
+  }
+  void release() override {
+    inputs.clear();
+    kept = KeptArrays({});
+    released = true;
+  }
+
+  Gradients kernel_vjp(const Backward& call) const;
+  /// The op's result, computed once more, with its history.
+  Tensor result_again() const;
+  std::vector<Tensor> saved() const {
+    std::vector<Tensor> tensors;
+    for (const KeptInput& x : inputs) tensors.push_back(x.get());
+    return tensors;
+  }
+
+  std::shared_ptr<const FusedOp> op;
+  std::vector<KeptInput> inputs;
+  KeptArrays kept;
+};
+
+std::vector<Array> arrays_of(const std::vector<Tensor>& tensors) {
   std::vector<Array> arrays;
-  for (const Saved& x : saved) arrays.push_back(x.get().defined() ? x.get().array() : Array());
-  std::vector<Array> found = op.backward(kept.arrays, call.wanted, call.dy.array(), arrays);
-  NORMA_CHECK(found.size() == saved.size(), "backward of ", op.op_name(), ": the kernel returned ",
-              found.size(), " gradients for ", saved.size(), " inputs");
+  for (const Tensor& x : tensors) arrays.push_back(x.defined() ? x.array() : Array());
+  return arrays;
+}
+
+Gradients FusedNode::kernel_vjp(const Backward& call) const {
+  kept.check_unchanged(name);
+  std::vector<Array> found = op->backward(kept.arrays, call.wanted, call.dy.array(), arrays_of(saved()));
+  NORMA_CHECK(found.size() == inputs.size(), "backward of ", name, ": the kernel returned ", found.size(),
+              " gradients for ", inputs.size(), " inputs");
   Gradients gradients(found.size());
   for (std::size_t i = 0; i < found.size(); ++i) {
     if (found[i].defined()) gradients[i] = Tensor(std::move(found[i]));
   }
   return gradients;
 }
+
+Tensor FusedNode::result_again() const {
+  NORMA_CHECK(!released, "backward: the saved values of ", name,
+              " have been freed by an earlier backward; pass retain_graph = true to that one");
+  Kept unused;
+  std::optional<Array> value = op->forward(unused, arrays_of(saved()));
+  NORMA_ASSERT(value);
+  auto state = std::make_shared<TensorState>(std::move(*value));
+  state->seen_version = state->array.version();
+  state->node = std::const_pointer_cast<Node>(shared_from_this());
+  return Tensor(std::move(state));
+}
+
+KeptInput::KeptInput(const Tensor& x, bool may_remake) {
+  if (may_remake && x.defined()) maker_ = std::dynamic_pointer_cast<const FusedNode>(x.state()->node);
+  if (maker_ != nullptr && !maker_->op->is_cheap()) maker_ = nullptr;
+  if (maker_ == nullptr) saved_ = Saved(x);
+}
+
+Tensor KeptInput::get() const { return maker_ != nullptr ? maker_->result_again() : saved_.get(); }
 
 std::optional<Array> run_forward(const FusedOp& op, Kept& kept, std::span<const Array> arrays) {
   ProfileSpan span(SpanKind::forward, op.op_name());
@@ -73,10 +138,8 @@ std::optional<Array> run_forward(const FusedOp& op, Kept& kept, std::span<const 
 
 Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::vector<Tensor> inputs) {
   if (!DefinitionsOnly::active()) {
-    std::vector<Array> arrays;
-    for (const Tensor& x : inputs) arrays.push_back(x.defined() ? x.array() : Array());
     Kept kept;
-    if (std::optional<Array> value = run_forward(*op, kept, arrays))
+    if (std::optional<Array> value = run_forward(*op, kept, arrays_of(inputs)))
       return record_fused(std::move(op), std::move(*value), std::move(kept), inputs);
   }
   return op->definition(inputs);
@@ -84,15 +147,10 @@ Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::vector<Tensor> inputs
 
 Tensor record_fused(std::shared_ptr<const FusedOp> op, Array value, Kept kept,
                     const std::vector<Tensor>& inputs) {
-  std::vector<Saved> saved;
-  for (const Tensor& x : inputs) saved.emplace_back(x);
   const char* const name = op->op_name();
-  return record(name, std::move(value), inputs,
-                [op = std::move(op), saved = std::move(saved),
-                 kept = KeptArrays(std::move(kept))](const Backward& call) {
-                  return call.create_graph ? definition_vjp(*op, saved, call)
-                                           : kernel_vjp(*op, saved, kept, call);
-                });
+  if (!should_record(name, inputs)) return without_history(name, std::move(value), inputs, {});
+  auto node = std::make_shared<FusedNode>(std::move(op), std::move(kept), inputs);
+  return attach(std::move(value), std::move(node), inputs, {});
 }
 
 }  // namespace norma::detail

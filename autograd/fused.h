@@ -12,6 +12,10 @@
 //   };
 //   Tensor scale(const Tensor& x, double a) { return apply(Scale{a}, x); }
 //
+// An op with `static constexpr bool cheap = true` takes little time beside those that use its result: of
+// these, one with `remakes_inputs = true` does not keep that result for its backward, but has it made again.
+// The bits are the same, since kernel and inputs are.
+//
 // Without a kernel, or inside DefinitionsOnly, the definition runs and its gradient is right by construction.
 // With one, a single node is recorded. On the way back the kernel's backward runs; under create_graph the
 // gradient of the *definition* is taken instead, from the inputs alone, so that every order of derivative is
@@ -39,6 +43,8 @@ namespace detail {
 struct FusedOp {
   virtual ~FusedOp() = default;
   virtual const char* op_name() const = 0;
+  virtual bool is_cheap() const = 0;
+  virtual bool remakes_inputs() const = 0;
   virtual Tensor definition(std::span<const Tensor> inputs) const = 0;
   virtual std::optional<Array> forward(Kept& kept, std::span<const Array> inputs) const = 0;
   virtual std::vector<Array> backward(const Kept& kept, Wanted wanted, const Array& dy,
@@ -55,6 +61,12 @@ struct FusedAdaptor final : FusedOp {
   static constexpr bool takes_any_dy = requires { Op::any_dy; };
   explicit FusedAdaptor(Op op_) : op(std::move(op_)) {}
   const char* op_name() const override { return Op::name; }
+  bool is_cheap() const override {
+    return requires { Op::cheap; };
+  }
+  bool remakes_inputs() const override {
+    return requires { Op::remakes_inputs; };
+  }
   Tensor definition(std::span<const Tensor> inputs) const override { return op.definition(inputs[I]...); }
   std::optional<Array> forward(Kept& kept, std::span<const Array> inputs) const override {
     if constexpr (requires { op.forward(kept, inputs[I]...); }) return op.forward(kept, inputs[I]...);

@@ -23,7 +23,7 @@ void release_later(std::shared_ptr<Node> node) {
   }
   std::vector<std::shared_ptr<Node>> list;
   dying = &list;
-  list.push_back(std::move(node));
+  node.reset();
   while (!list.empty()) {
     const std::shared_ptr<Node> last = std::move(list.back());
     list.pop_back();
@@ -61,7 +61,9 @@ bool AnomalyMode::active() { return anomaly_mode; }
 
 TensorState::~TensorState() { release_later(std::move(node)); }
 
-Node::Node(const char* name_, std::size_t inputs) : name(name_), edges(inputs) {
+Node::Node(const char* name_, std::size_t inputs) : name(name_) {
+  if (inputs > few_.size()) many_.resize(inputs);
+  edges = inputs > few_.size() ? std::span<Edge>(many_) : std::span(few_).first(inputs);
   static std::atomic<std::uint64_t> counter{0};
   sequence = counter.fetch_add(1, std::memory_order_relaxed);
 }
@@ -79,6 +81,10 @@ const Tensor& Saved::get() const {
               version_, ", now at version ", array.version(),
               "; clone it first, or move the change after backward()");
   return tensor_;
+}
+
+Tensor Backward::summed(std::size_t i, const Tensor& x) const {
+  return needs(i) ? sum_to(x, node.edges[i].shape()) : Tensor();
 }
 
 Tensor Backward::output() const {
@@ -138,7 +144,6 @@ Tensor attach(Array value, std::shared_ptr<Node> node, std::span<const Tensor> i
     if (!inputs[i].defined()) continue;
     const auto& state = inputs[i].state();
     Edge& edge = node->edges[i];
-    edge.shape = state->array.shape();
     if (state->node != nullptr) {
       edge.node = state->node;
     } else if (state->requires_grad) {

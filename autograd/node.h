@@ -9,6 +9,7 @@
 //   }
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -43,8 +44,9 @@ struct TensorState {
 struct Edge {
   std::shared_ptr<Node> node;
   std::shared_ptr<TensorState> leaf;
-  Shape shape;
   bool defined() const { return node != nullptr || leaf != nullptr; }
+  /// Of the input; the edge is defined.
+  const Shape& shape() const;
 };
 
 /// A value kept for the backward pass. get() throws when it was changed in place since.
@@ -68,6 +70,9 @@ struct Backward {
   bool create_graph;
   /// False where the gradient of input i is not wanted: the rule may leave it undefined.
   bool needs(std::size_t i) const { return wanted[i]; }
+  /// x, the gradient of input i as broadcasting stretched it, summed to the shape of the input; undefined
+  /// when it is not wanted.
+  Tensor summed(std::size_t i, const Tensor& x) const;
   /// The op's own result, with its history; only for ops recorded with keep_output.
   Tensor output() const;
 };
@@ -80,16 +85,22 @@ struct Node : std::enable_shared_from_this<Node> {
   virtual void release() = 0;
 
   const char* name;
-  std::uint64_t sequence;   // creation order, which is a topological order
-  std::vector<Edge> edges;  // one for each input
-  Shape shape;              // of the output
+  std::uint64_t sequence;  // creation order, which is a topological order
+  std::span<Edge> edges;   // one for each input
+  Shape shape;             // of the output
   DType dtype = DType::f32;
   Device device = Device::cpu;
   bool released = false;
   Array kept_output;  // with keep_output
   std::int64_t kept_version = 0;
   std::vector<Hook> hooks;
+
+ private:
+  std::array<Edge, 3> few_;  // where the edges lie: most nodes need no memory of their own for them
+  std::vector<Edge> many_;
 };
+
+inline const Shape& Edge::shape() const { return node != nullptr ? node->shape : leaf->array.shape(); }
 
 struct RecordOptions {
   bool keep_output = false;  // the rule calls Backward::output()

@@ -119,6 +119,13 @@ Loop<static_cast<int>(sizeof...(Views))> full_loop(const Views&... all) {
 /// The loop over views of one shape, in the fastest order.
 template <class... Views>
 auto make_loop(const View& first, const Views&... rest) {
+  if ((first.is_contiguous() && ... && rest.is_contiguous())) {
+    Loop<1 + static_cast<int>(sizeof...(Views))> row;
+    row.rank = 1;
+    row.shape[0] = first.numel();
+    for (auto& strides : row.strides) strides[0] = 1;
+    return row;
+  }
   return coalesce(detail::full_loop(first, rest...), true);
 }
 

@@ -159,12 +159,15 @@ View Array::view() const {
   }
   view.dtype = dtype_;
   view.rank = rank();
-  std::copy(shape_.begin(), shape_.end(), view.shape);
-  std::copy_n(strides_.begin(), rank(), view.strides);
+  std::copy_n(shape_.padded().begin(), max_rank, view.shape);
+  std::copy_n(strides_.begin(), max_rank, view.strides);
   return view;
 }
 
-bool Array::is_contiguous() const { return view().is_contiguous(); }
+bool Array::is_contiguous() const {
+  check_defined(*this, "is_contiguous");
+  return norma::is_contiguous(rank(), shape_.padded().data(), strides_.data());
+}
 
 void* Array::host_data(DType dtype) const {
   check_defined(*this, "data");

@@ -7,11 +7,12 @@ namespace norma {
 Shape::Shape(std::span<const std::int64_t> extents) {
   NORMA_CHECK(extents.size() <= max_rank, "shape: at most ", max_rank, " axes, got ", extents.size());
   rank_ = static_cast<int>(extents.size());
-  std::copy(extents.begin(), extents.end(), extents_.begin());
   // The product of the extents other than 0 must fit too: strides are made of it.
   std::int64_t product = 1;
   bool empty = false;
+  std::int64_t* next = extents_.data();
   for (const std::int64_t extent : extents) {
+    *next++ = extent;
     NORMA_CHECK(extent >= 0, "shape: extents must be >= 0, got ", extents);
     empty = empty || extent == 0;
     NORMA_CHECK(extent == 0 || !__builtin_mul_overflow(product, extent, &product),
@@ -48,8 +49,6 @@ Shape Shape::removed(int axis) const {
   return Shape(changed.extents());
 }
 
-bool operator==(const Shape& a, const Shape& b) { return std::ranges::equal(a.extents(), b.extents()); }
-
 int normalize_axis(int axis, int rank, const char* op) {
   NORMA_CHECK(axis >= -rank && axis < rank, op, ": axis ", axis, " out of range for rank ", rank);
   return axis < 0 ? axis + rank : axis;
@@ -58,9 +57,9 @@ int normalize_axis(int axis, int rank, const char* op) {
 std::array<std::int64_t, max_rank> contiguous_strides(const Shape& shape) {
   std::array<std::int64_t, max_rank> strides{};
   std::int64_t stride = 1;
-  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
-    strides[static_cast<std::size_t>(axis)] = stride;
-    stride *= std::max<std::int64_t>(shape[axis], 1);
+  for (auto axis = static_cast<std::size_t>(shape.rank()); axis-- > 0;) {
+    strides[axis] = stride;
+    stride *= std::max<std::int64_t>(shape.padded()[axis], 1);
   }
   return strides;
 }

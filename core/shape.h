@@ -29,13 +29,17 @@ class Shape {
   const std::int64_t* begin() const { return extents_.data(); }
   const std::int64_t* end() const { return extents_.data() + rank_; }
   std::span<const std::int64_t> extents() const { return {begin(), static_cast<std::size_t>(rank_)}; }
+  /// The extents, then zeros: a copy of a known size is a few instructions.
+  const std::array<std::int64_t, max_rank>& padded() const { return extents_; }
 
   /// The same shape with one extent replaced, inserted or removed (negative axes count from the end).
   Shape with(int axis, std::int64_t extent) const;
   Shape inserted(int axis, std::int64_t extent) const;
   Shape removed(int axis) const;
 
-  friend bool operator==(const Shape& a, const Shape& b);
+  friend bool operator==(const Shape& a, const Shape& b) {
+    return a.rank_ == b.rank_ && a.extents_ == b.extents_;
+  }
 
  private:
   std::array<std::int64_t, max_rank> extents_{};

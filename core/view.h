@@ -8,6 +8,18 @@
 
 namespace norma {
 
+/// Row-major without gaps. Axes of extent 1 may have any stride.
+inline bool is_contiguous(int rank, const std::int64_t* shape, const std::int64_t* strides) {
+  std::int64_t expected = 1;
+  for (int axis = rank - 1; axis >= 0; --axis) {
+    if (shape[axis] == 0) return true;
+    if (shape[axis] == 1) continue;
+    if (strides[axis] != expected) return false;
+    expected *= shape[axis];
+  }
+  return true;
+}
+
 /// Strides count elements, not bytes; they may be zero (expanded) or negative (reversed).
 struct View {
   void* data = nullptr;
@@ -21,17 +33,7 @@ struct View {
     for (int axis = 0; axis < rank; ++axis) n *= shape[axis];
     return n;
   }
-  /// Row-major without gaps. Axes of extent 1 may have any stride.
-  bool is_contiguous() const {
-    std::int64_t expected = 1;
-    for (int axis = rank - 1; axis >= 0; --axis) {
-      if (shape[axis] == 0) return true;
-      if (shape[axis] == 1) continue;
-      if (strides[axis] != expected) return false;
-      expected *= shape[axis];
-    }
-    return true;
-  }
+  bool is_contiguous() const { return norma::is_contiguous(rank, shape, strides); }
   /// False for the view that stands for an absent optional argument.
   bool defined() const { return rank > 0 || data != nullptr; }
 };

@@ -14,6 +14,7 @@
 #include "core/precision.h"
 #include "core/profile.h"
 #include "core/random.h"
+#include "core/segments.h"
 #include "core/shape.h"
 #include "core/view.h"
 

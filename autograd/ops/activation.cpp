@@ -24,6 +24,7 @@ namespace {
 // form of their section 2.
 struct GeluOp {
   static constexpr const char* name = "gelu";
+  static constexpr bool cheap = true;
   Gelu form;
 
   Tensor definition(const Tensor& x) const {
@@ -47,6 +48,7 @@ struct GeluOp {
 // x sigmoid(x): Elfwing, Uchibe, Doya 2017 (arXiv:1702.03118).
 struct SiluOp {
   static constexpr const char* name = "silu";
+  static constexpr bool cheap = true;
 
   Tensor definition(const Tensor& x) const { return x * x.sigmoid(); }
   std::optional<Array> forward(Kept&, const Array& x) const {

@@ -87,29 +87,27 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 
 Tensor add(const Tensor& a, const Tensor& b) {
   check_pair("add", a, b);
-  return record(
-      "add", binary(Binary::add, a.array(), b.array(), "add"), {a, b},
-      [a = a.shape(), b = b.shape()](const Backward& call) -> Gradients {
-        return {call.needs(0) ? sum_to(call.dy, a) : Tensor(), call.needs(1) ? sum_to(call.dy, b) : Tensor()};
-      });
+  return record("add", binary(Binary::add, a.array(), b.array(), "add"), {a, b},
+                [](const Backward& call) -> Gradients {
+                  return {call.summed(0, call.dy), call.summed(1, call.dy)};
+                });
 }
 
 Tensor sub(const Tensor& a, const Tensor& b) {
   check_pair("sub", a, b);
   return record("sub", binary(Binary::sub, a.array(), b.array(), "sub"), {a, b},
-                [a = a.shape(), b = b.shape()](const Backward& call) -> Gradients {
-                  return {call.needs(0) ? sum_to(call.dy, a) : Tensor(),
-                          call.needs(1) ? sum_to(-call.dy, b) : Tensor()};
+                [](const Backward& call) -> Gradients {
+                  return {call.summed(0, call.dy), call.needs(1) ? call.summed(1, -call.dy) : Tensor()};
                 });
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) {
   check_pair("mul", a, b);
   return record("mul", binary(Binary::mul, a.array(), b.array(), "mul"), {a, b},
-                [a_shape = a.shape(), b_shape = b.shape(), a = save_if(b.requires_grad(), a),
+                [a = save_if(b.requires_grad(), a),
                  b = save_if(a.requires_grad(), b)](const Backward& call) -> Gradients {
-                  return {call.needs(0) ? sum_to(call.dy * b.get(), a_shape) : Tensor(),
-                          call.needs(1) ? sum_to(call.dy * a.get(), b_shape) : Tensor()};
+                  return {call.needs(0) ? call.summed(0, call.dy * b.get()) : Tensor(),
+                          call.needs(1) ? call.summed(1, call.dy * a.get()) : Tensor()};
                 });
 }
 

@@ -14,6 +14,7 @@ Array as_matrix(const Array& x) {
 // x: [.., in]   weight: [out, in]   bias: [out]   y: [.., out]
 struct LinearOp {
   static constexpr const char* name = "linear";
+  static constexpr bool remakes_inputs = true;
 
   Tensor definition(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
     const Tensor y = x.matmul(weight.t());

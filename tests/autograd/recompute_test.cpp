@@ -160,6 +160,33 @@ TEST_CASE("checkpoint: what fn saves is freed") {
   CHECK(kept_by(true) < 1.5);
 }
 
+TEST_CASE("linear does not keep the result of an activation, and computes with the same bits") {
+  const Tensor x = leaf({64, 64}), w = leaf({64, 64});
+  const auto gradients = [&](bool kept, bool retain) {
+    x.zero_grad(), w.zero_grad();
+    const std::int64_t before = memory_stats(cpu).live_bytes;
+    Tensor h = gelu(x);
+    if (kept) h = h.clone();  // not cheap: it is kept
+    const Tensor y = linear(h, w);
+    h = Tensor();
+    const std::int64_t matrices = (memory_stats(cpu).live_bytes - before) / (64 * 64 * 8);
+    CHECK(matrices == (kept ? 2 : 1));
+    y.backward(ones({64, 64}, f64), {.retain_graph = retain});
+    if (retain) y.backward(ones({64, 64}, f64));
+    return std::vector<Tensor>{x.grad(), w.grad()};
+  };
+  const std::vector<Tensor> kept = gradients(true, false), again = gradients(false, false);
+  for (std::size_t i = 0; i < kept.size(); ++i) CHECK(same_bits(kept[i], again[i]));
+  const std::vector<Tensor> twice = gradients(false, true);
+  for (std::size_t i = 0; i < kept.size(); ++i) CHECK(same_bits(kept[i] + kept[i], twice[i]));
+
+  const Tensor h = silu(x), y = linear(h, w);
+  const auto feed_forward = [](const Tensor& v, const Tensor& m) { return linear(silu(v), m); };
+  CHECK_GRADIENT(feed_forward, randn({2, 3}, f64), randn({4, 3}, f64));
+  h.sum().backward();
+  CHECK_THROWS_MESSAGE_HAS(y.sum().backward(), "freed by an earlier backward");
+}
+
 TEST_SUITE_END();
 
 }  // namespace
