@@ -15,7 +15,8 @@ enum class MatmulPrecision : std::uint8_t {
   highest,         // f32, everywhere
   highest_bf16x6,  // on CPUs with AMX six products of bf16 parts, error about 1e-7 to 4e-7; elsewhere f32
   high,            // on CPUs with AMX three products of bf16 parts, about 5e-6; on cuda TF32; elsewhere f32
-  medium,          // on CPUs with AMX one product of bf16 numbers, about 2.4e-3; on cuda TF32; elsewhere f32
+  medium,          // on CPUs with AMX or AVX512_BF16 one product of bf16 numbers, about 2.4e-3; on cuda TF32;
+                   // elsewhere f32
 };
 
 /// For all products from now on, in every thread; `highest` at start.

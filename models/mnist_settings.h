@@ -60,7 +60,8 @@ void visit_settings(S& s, Visit&& visit) {
   visit("threads", s.threads, change, "0: all cores");
   visit("device", s.device, change, "cpu, cuda (a GPU), or reference (plain loops, slow)");
   visit("matmul-precision", s.matmul_precision, change,
-        "highest (f32), highest_bf16x6, high or medium: what multiplies matrices where there is AMX or TF32");
+        "highest (f32), highest_bf16x6, high or medium: what multiplies matrices where there is AMX, bf16 or "
+        "TF32");
   visit("eval-every", s.eval_every, change, "steps between evaluations and checkpoints; 0: at the end only");
   visit("unit", s.unit, change,
         "unit of the last hidden layer whose inputs' 15, 50 and 85% quantiles over the test set are logged");

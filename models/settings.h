@@ -93,7 +93,8 @@ void visit_settings(S& s, Visit&& visit) {
         "keep the inputs of blocks alone and compute the rest again in the backward pass: less memory, more "
         "time");
   visit("matmul-precision", s.matmul_precision, change,
-        "highest (f32), highest_bf16x6, high or medium: what multiplies matrices where there is AMX or TF32");
+        "highest (f32), highest_bf16x6, high or medium: what multiplies matrices where there is AMX, bf16 or "
+        "TF32");
   visit("eval-every", s.eval_every, change, "steps between evaluations and checkpoints; 0: at the end only");
   visit("probe", s.probe, change,
         "steps between records of every layer's statistics, in the log's name + .probe.csv; 0: none");

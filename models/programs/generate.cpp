@@ -30,7 +30,8 @@ int main(int argc, char** argv) {
   add("--seed", seed, "NUMBER", "of the draws");
   add("--device", device, "TEXT", "cpu, cuda (a GPU), or reference (plain loops, slow)");
   add("--matmul-precision", precision, "TEXT",
-      "highest (f32), highest_bf16x6, high or medium: what multiplies matrices where there is AMX or TF32");
+      "highest (f32), highest_bf16x6, high or medium: what multiplies matrices where there is AMX, bf16 or "
+      "TF32");
   add("--threads", threads, "NUMBER", "0: all cores");
   programs::ProfileFlags profile(app);
   app.add_flag("--no-cache", no_cache, "compute keys and values anew for each token (same text, slower)");
