@@ -52,11 +52,12 @@ struct Backward {
 
   void run(T* dweight, T* dbias) const {
     if (dweight == nullptr && dbias == nullptr) {
-      return for_rows(n, [this](std::int64_t r, auto rows) { run_rows(r, rows, [](std::int64_t, T, T) {}); });
+      return for_rows(
+          n, [this](std::int64_t r, auto rows) { this->run_rows(r, rows, [](std::int64_t, T, T) {}); });
     }
     ColumnSums<T> sums(n, 2);
     sums.for_rows([this](std::int64_t r, auto rows, T* sum) {
-      run_rows(r, rows, [=, bias_sum = sum + n.d](std::int64_t j, T dy_x_hat, T gradient) {
+      this->run_rows(r, rows, [=, bias_sum = sum + n.d](std::int64_t j, T dy_x_hat, T gradient) {
         sum[j] += dy_x_hat;
         bias_sum[j] += gradient;
       });
@@ -68,7 +69,7 @@ struct Backward {
   template <int count, class Collect>
   void run_rows(std::int64_t first, RowsAtOnce<count>, Collect collect) const {
     if (dx == nullptr) return collect_rows<count>(first, collect);
-    with_weight(weight, [=, this](auto g) { input_rows<count>(first, g, collect); });
+    with_weight(weight, [=, this](auto g) { this->template input_rows<count>(first, g, collect); });
   }
 
   template <int count>

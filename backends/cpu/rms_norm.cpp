@@ -54,11 +54,12 @@ struct Backward {
 
   void run(T* dweight) const {
     if (dweight == nullptr) {
-      return for_rows(n, [this](std::int64_t r, auto rows) { run_rows(r, rows, [](std::int64_t, T) {}); });
+      return for_rows(n,
+                      [this](std::int64_t r, auto rows) { this->run_rows(r, rows, [](std::int64_t, T) {}); });
     }
     ColumnSums<T> sums(n, 1);
     sums.for_rows([this](std::int64_t r, auto rows, T* sum) {
-      run_rows(r, rows, [=](std::int64_t j, T dy_x_hat) { sum[j] += dy_x_hat; });
+      this->run_rows(r, rows, [=](std::int64_t j, T dy_x_hat) { sum[j] += dy_x_hat; });
     });
     sums.total(0, dweight);
   }
@@ -66,7 +67,7 @@ struct Backward {
   template <int count, class Collect>
   void run_rows(std::int64_t first, RowsAtOnce<count>, Collect collect) const {
     if (dx == nullptr) return collect_rows<count>(first, collect);
-    with_weight(weight, [=, this](auto g) { input_rows<count>(first, g, collect); });
+    with_weight(weight, [=, this](auto g) { this->template input_rows<count>(first, g, collect); });
   }
 
   template <int count>

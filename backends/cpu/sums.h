@@ -1,6 +1,6 @@
-// Sums along a row: element i goes to a lane, i modulo their number; lanes add in T, and f64 takes over after
-// few additions a lane, so that the rounding error does not grow with the length. Lanes do not wait for each
-// other as the additions to one sum would. The order depends on the length only.
+// Sums along a row: its elements are dealt to lanes; lanes add in T, and f64 takes over after few additions,
+// so that the rounding error does not grow with the length. Lanes do not wait for each other as the additions
+// to one sum would. The order depends on the length only.
 #pragma once
 
 #include <algorithm>
@@ -40,24 +40,45 @@ template <std::int64_t n, class T>
   }
 }
 
-/// Sums over i in [0, n), all in one pass: add(i, sum) adds the terms of i to sum(0), sum(1), ...
+/// Adds the terms of i, .., `width` at a time while they last, to the first `width` lanes of each sum.
+/// Returns where it stopped.
+template <std::int64_t width, class T, int count, std::int64_t lanes, class Add>
+[[gnu::always_inline]] inline std::int64_t add_lanes(T (&at)[count][lanes], std::int64_t i, std::int64_t end,
+                                                     Add& add) {
+  for (; i + width <= end; i += width) {
+#pragma omp simd
+    for (std::int64_t l = 0; l < width; ++l) add(i + l, [&at, l](int k) -> T& { return at[k][l]; });
+  }
+  return i;
+}
+
+/// Sums over i in [0, n), all in one pass: add(i, sum) adds the terms of i to sum(0), sum(1), ... What is
+/// left at the end of a single sum goes to fewer lanes, none of variable index, so that all are registers. Of
+/// several sums it goes to the first lanes: compilers would pair the scalars of different sums, and with them
+/// round products before they are added here but not there.
 template <class T, int count = 1, class Add>
 std::array<double, count> block_sums(std::int64_t n, Add add) {
   constexpr std::int64_t lanes = lanes_of<T, count>, block = 32 * lanes;  // 32 additions a lane
   std::array<double, count> totals{};
   for (std::int64_t begin = 0; begin < n; begin += block) {
     const std::int64_t end = std::min(n, begin + block);
-    T at[count][lanes] = {};
-    std::int64_t i = begin;
-    for (; i + lanes <= end; i += lanes) {
+    T many[count][lanes] = {}, rest = 0;
+    std::int64_t i = add_lanes<lanes>(many, begin, end, add);
+    if constexpr (count == 1) {
+      if (i < end) {
+        T few[1][4] = {}, one[1][1] = {};
+        i = add_lanes<64 / sizeof(T)>(many, i, end, add);
+        i = add_lanes<4>(few, i, end, add);
+        add_lanes<1>(one, i, end, add);
+        rest = sum_of_lanes<4>(few[0]) + one[0][0];
+      }
+    } else {
 #pragma omp simd
-      for (std::int64_t l = 0; l < lanes; ++l) add(i + l, [&at, l](int k) -> T& { return at[k][l]; });
+      for (std::int64_t l = 0; l < end - i; ++l) add(i + l, [&many, l](int k) -> T& { return many[k][l]; });
     }
-#pragma omp simd
-    for (std::int64_t l = 0; l < end - i; ++l) add(i + l, [&at, l](int k) -> T& { return at[k][l]; });
 #pragma GCC unroll 8
     for (int k = 0; k < count; ++k) {
-      totals[static_cast<std::size_t>(k)] += static_cast<double>(sum_of_lanes<lanes>(at[k]));
+      totals[static_cast<std::size_t>(k)] += static_cast<double>(sum_of_lanes<lanes>(many[k]) + rest);
     }
   }
   return totals;
