@@ -84,20 +84,20 @@ void sum_planes(const Planes& planes, Sums* parts, const T* dy, const T* x, cons
         const T *gradient = dy + start, *from = x + start;
         const Centre<T> centre = slopes[c].centre;
         const T rstd = slopes[c].rstd;
-        std::pair<double, double> sums;
+        std::array<double, 2> sums;
         if (mask == nullptr) {
-          sums = block_sums<T>(d, [=](std::int64_t k, T& a, T& b) {
-            a += gradient[k];
-            b += gradient[k] * (centre(from[k]) * rstd);
+          sums = block_sums<T, 2>(d, [=](std::int64_t k, auto sum) {
+            sum(0) += gradient[k];
+            sum(1) += gradient[k] * (centre(from[k]) * rstd);
           });
         } else {
           const bool* counts = mask + i * shape.inner + begin;
-          sums = block_sums<T>(d, [=](std::int64_t k, T& a, T& b) {
-            a += counts[k] ? gradient[k] : T(0);
-            b += counts[k] ? gradient[k] * (centre(from[k]) * rstd) : T(0);
+          sums = block_sums<T, 2>(d, [=](std::int64_t k, auto sum) {
+            sum(0) += counts[k] ? gradient[k] : T(0);
+            sum(1) += counts[k] ? gradient[k] * (centre(from[k]) * rstd) : T(0);
           });
         }
-        parts[piece] = {sums.first, sums.second};
+        parts[piece] = {sums[0], sums[1]};
       });
 }
 

@@ -13,9 +13,9 @@ Moments masked_moments(const T* x, std::int64_t d, const bool* counts) {
   const std::int64_t start = std::find(counts, counts + d, true) - counts;
   if (start == d) return {};
   const double origin = static_cast<double>(x[start]);
-  const auto [number, sum] = block_sums<double>(d, [=](std::int64_t i, double& a, double& b) {
-    a += counts[i] ? 1.0 : 0.0;
-    b += counts[i] ? static_cast<double>(x[i]) - origin : 0.0;
+  const auto [number, sum] = block_sums<double, 2>(d, [=](std::int64_t i, auto sums) {
+    sums(0) += counts[i] ? 1.0 : 0.0;
+    sums(1) += counts[i] ? static_cast<double>(x[i]) - origin : 0.0;
   });
   const double mean = origin + sum / number;
   const double squares = block_sum<double>(d, [=](std::int64_t i) {

@@ -14,12 +14,6 @@
 
 namespace norma {
 
-template <class T>
-Moments moments_of(const T* x, std::int64_t d) {
-  const double mean = mean_of(x, d), count = static_cast<double>(d);
-  return {count, mean, variance_of(x, d, mean) * count};
-}
-
 /// Sums of dy and of dy * x_hat over a channel, a group, or a part of one.
 struct Sums {
   double dy = 0, dy_x_hat = 0;

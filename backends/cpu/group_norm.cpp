@@ -169,10 +169,10 @@ struct Backward {
     const Centre<T> centre(mean[r]);
     const T scale = static_cast<T>(rstd[r]);
     const auto sums_with = [&](auto factor) {
-      const auto [a, b] = block_sums<T>(end - begin, [=](std::int64_t k, T& sum, T& product) {
+      const auto [a, b] = block_sums<T, 2>(end - begin, [=](std::int64_t k, auto sum) {
         const T g = factor(k) * gradient[k];
-        sum += g;
-        product += g * (centre(from[k]) * scale);
+        sum(0) += g;
+        sum(1) += g * (centre(from[k]) * scale);
       });
       return Sums{a, b};
     };

@@ -1,6 +1,8 @@
-// Mean, variance and sum of squares of a row, in f64 whatever the dtype.
+// Mean and centred squares, or squares, of a row, in f64 whatever the dtype; x_hat made of the first.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "backends/cpu/sums.h"
@@ -16,26 +18,105 @@ double mean_of(const T* x, std::int64_t d) {
                       static_cast<double>(d);
 }
 
-/// Biased.
+/// Of a row in f64: for the rows that T has no range for, and those with an infinity or a NaN.
 template <class T>
-double variance_of(const T* x, std::int64_t d, double mean) {
-  const Centre<T> centre(mean);
-  double squares = row_sum<T>(d, [=](std::int64_t i) { return centre(x[i]) * centre(x[i]); });
-  if (!is_safe_square<T>(squares)) {
-    squares = row_sum<double>(d, [=](std::int64_t i) {
-      const double c = static_cast<double>(x[i]) - mean;
-      return c * c;
-    });
-  }
-  return squares / static_cast<double>(d);
+Moments wide_moments_of(const T* x, std::int64_t d) {
+  const double mean = mean_of(x, d);
+  const double squares = row_sum<double>(d, [=](std::int64_t i) {
+    const double centred = static_cast<double>(x[i]) - mean;
+    return centred * centred;
+  });
+  return {static_cast<double>(d), mean, squares};
 }
 
+/// Of a row, with every digit of the mean. The squares are taken in T around `near`, the mean rounded to T,
+/// which adds d (mean - near)^2 to those around the mean.
 template <class T>
-double sum_of_squares_of(const T* x, std::int64_t d) {
-  const double squares = row_sum<T>(d, [=](std::int64_t i) { return x[i] * x[i]; });
-  if (is_safe_square<T>(squares)) return squares;
-  return row_sum<double>(
-      d, [=](std::int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); });
+Moments moments_of(const T* x, std::int64_t d) {
+  const double mean = mean_of(x, d), count = static_cast<double>(d);
+  const T near = static_cast<T>(mean);
+  const double squares = row_sum<T>(d, [=](std::int64_t i) { return (x[i] - near) * (x[i] - near); });
+  if (!is_safe_square<T>(squares)) return wide_moments_of(x, d);
+  const double low = mean - static_cast<double>(near);
+  return {count, mean, std::max(squares - count * low * low, 0.0)};
+}
+
+/// A mean of the first few values of a row; of a constant row that value, exactly.
+template <class T>
+T near_mean_of(const T* x, std::int64_t d) {
+  constexpr std::int64_t few = 64 / sizeof(T);
+  if (d < few) return x[0];
+  T sample[few];
+  for (std::int64_t i = 0; i < few; ++i) sample[i] = x[i] - x[0];
+  return x[0] + sum_of_lanes<few>(sample) / static_cast<T>(few);
+}
+
+/// Of `count` rows, in one pass over c = x - near, small numbers whatever the mean: mean = near + mean(c),
+/// and the squares around it are sum(c^2) - d mean(c)^2. The mean is as exact as values of T times the
+/// deviation. Where `near` was no good guess, farther from the mean than the deviation, the difference would
+/// lose digits: such a row gets a second pass, from the mean of the first.
+template <int count, class T>
+std::array<Moments, count> moments_near(const T* x, std::int64_t d, std::array<T, count> near,
+                                        bool is_last = false) {
+  const auto sums = row_sums<T, 2 * count>(d, [=](std::int64_t i, auto sum) {
+#pragma GCC unroll 4
+    for (int k = 0; k < count; ++k) {
+      const T c = x[k * d + i] - near[static_cast<std::size_t>(k)];
+      sum(2 * k) += c;
+      sum(2 * k + 1) += c * c;
+    }
+  });
+  std::array<Moments, count> moments;
+  for (std::size_t k = 0; k < count; ++k) {
+    const T* const row = x + static_cast<std::int64_t>(k) * d;
+    const double sum = sums[2 * k], squares = sums[2 * k + 1], number = static_cast<double>(d);
+    const double lost = sum * sum / number, mean = static_cast<double>(near[k]) + sum / number;
+    if (!is_safe_square<T>(squares)) {
+      moments[k] = wide_moments_of(row, d);
+    } else if (lost > squares / 2 && !is_last) {
+      moments[k] = moments_near<1>(row, d, std::array{static_cast<T>(mean)}, true)[0];
+    } else {
+      moments[k] = {number, mean, std::max(squares - lost, 0.0)};
+    }
+  }
+  return moments;
+}
+
+template <int count, class T>
+std::array<Moments, count> moments_of_rows(const T* x, std::int64_t d) {
+  std::array<T, count> near;
+  for (int k = 0; k < count; ++k) near[static_cast<std::size_t>(k)] = near_mean_of(x + k * d, d);
+  return moments_near<count>(x, d, near);
+}
+
+/// x_hat = (x - mean) * rstd. The mean is kept in two parts of T, so that f32 rows with a large mean lose
+/// nothing: (x - high) * rstd - low * rstd.
+template <class T>
+struct Standard {
+  T high = 0, scale = 0, shift = 0;
+
+  Standard() = default;
+  Standard(double mean, double rstd)
+      : high(static_cast<T>(mean)),
+        scale(static_cast<T>(rstd)),
+        shift(static_cast<T>((static_cast<double>(high) - mean) * rstd)) {}
+  T operator()(T x) const { return (x - high) * scale + shift; }
+};
+
+/// Sums of squares of the first `counted` entries of `count` rows.
+template <int count = 1, class T>
+std::array<double, count> sums_of_squares_of(const T* x, std::int64_t d, std::int64_t counted) {
+  auto squares = row_sums<T, count>(counted, [=](std::int64_t i, auto sum) {
+#pragma GCC unroll 4
+    for (int k = 0; k < count; ++k) sum(k) += x[k * d + i] * x[k * d + i];
+  });
+  for (std::size_t k = 0; k < count; ++k) {
+    if (is_safe_square<T>(squares[k])) continue;
+    squares[k] = row_sum<double>(counted, [row = x + static_cast<std::int64_t>(k) * d](std::int64_t i) {
+      return static_cast<double>(row[i]) * static_cast<double>(row[i]);
+    });
+  }
+  return squares;
 }
 
 }  // namespace norma

@@ -8,6 +8,7 @@
 // Partial (section 5 of the paper): R is the root mean square of the first k = `counted` entries of a row;
 // then
 //   dx_i = rstd * (g_i - [i < k] x_hat_i * sum(g * x_hat) / k * q).
+#include <array>
 #include <cmath>
 
 #include "backends/cpu/cpu_backend.h"
@@ -18,70 +19,117 @@ namespace norma {
 
 namespace {
 
-template <class T>
-void forward_row(std::int64_t d, T* y, double& rstd, const T* x, const T* weight, double eps, bool inside,
-                 std::int64_t counted) {
-  const double square = sum_of_squares_of(x, counted) / static_cast<double>(counted);
-  rstd = inside ? 1 / std::sqrt(square + eps) : 1 / (std::sqrt(square) + eps);
-  write_affine<T>(d, y, weight, nullptr,
-                  [x, scale = static_cast<T>(rstd)](std::int64_t j) { return x[j] * scale; });
-}
-
 /// residual and sum: both or none.
 template <class T>
 void forward(Rows n, T* y, T* sum, double* rstd, const T* x, const T* residual, const T* weight, double eps,
              bool inside, std::int64_t counted) {
-  for_each_row(n, [=](std::int64_t r) {
-    const std::int64_t at = r * n.d;
-    if (residual != nullptr) add_row(n.d, sum + at, x + at, residual + at);
-    forward_row(n.d, y + at, rstd[r], residual != nullptr ? sum + at : x + at, weight, eps, inside, counted);
-  });
-}
-
-/// g(j) is dy * weight; collect(j, x_hat) adds to the gradient of the weight.
-template <class T, class G, class Collect>
-void backward_row(std::int64_t d, std::int64_t counted, T* dx, const T* x, double rstd, double factor, G g,
-                  Collect collect) {
-  const T scale = static_cast<T>(rstd);
-  const double sum = row_sum<T>(d, [=](std::int64_t j) {
-    const T x_hat = x[j] * scale;
-    collect(j, x_hat);
-    return g(j) * x_hat;
-  });
-  const T second = static_cast<T>(sum / static_cast<double>(counted) * factor);
-  along_row(d, [=](std::int64_t begin, std::int64_t end) {
-    const std::int64_t middle = std::clamp(counted, begin, end);
-#pragma omp simd
-    for (std::int64_t j = begin; j < middle; ++j) dx[j] = scale * (g(j) - x[j] * scale * second);
-#pragma omp simd
-    for (std::int64_t j = middle; j < end; ++j) dx[j] = scale * g(j);
-  });
-}
-
-template <class T>
-void backward(Rows n, T* dx, T* dweight, const T* dy, const T* x, const double* rstd, const T* weight,
-              double eps, bool inside, std::int64_t counted) {
-  const auto row = [=](std::int64_t r, auto collect) {
-    const T* x_row = x + r * n.d;
-    if (dx == nullptr) {
-      const T scale = static_cast<T>(rstd[r]);
-      return collect_row(
-          n.d, [=](std::int64_t j) { return x_row[j] * scale; }, collect);
+  const T* const in = residual != nullptr ? sum : x;
+  for_rows(n, [=, d = n.d]<int count>(std::int64_t first, RowsAtOnce<count>) {
+    for (std::int64_t r = first; r < first + count; ++r) {
+      if (residual != nullptr) add_row(d, sum + r * d, x + r * d, residual + r * d);
     }
-    with_weighted(dy + r * n.d, weight, [=](auto g) {
-      backward_row(n.d, counted, dx + r * n.d, x_row, rstd[r], inside ? 1 : outside_factor(rstd[r], eps), g,
-                   collect);
-    });
-  };
-  if (dweight == nullptr) {
-    return for_each_row(n, [=](std::int64_t r) { row(r, [](std::int64_t, T) {}); });
-  }
-  ColumnSums<T> sums(n, 1);
-  sums.for_each_row([=](std::int64_t r, T* sum) {
-    row(r, [=, dy_row = dy + r * n.d](std::int64_t j, T x_hat) { sum[j] += dy_row[j] * x_hat; });
+    const auto squares = sums_of_squares_of<count>(in + first * d, d, counted);
+    for (int k = 0; k < count; ++k) {
+      const double square = squares[static_cast<std::size_t>(k)] / static_cast<double>(counted);
+      rstd[first + k] = inside ? 1 / std::sqrt(square + eps) : 1 / (std::sqrt(square) + eps);
+    }
+    for (std::int64_t r = first; r < first + count; ++r) {
+      write_affine<T>(
+          d, y + r * d, weight, nullptr,
+          [row = in + r * d, scale = static_cast<T>(rstd[r])](std::int64_t j) { return row[j] * scale; });
+    }
   });
-  sums.total(0, dweight);
 }
+
+/// The backward pass of one call.
+template <class T>
+struct Backward {
+  Rows n;
+  T* dx;
+  const T *dy, *x, *weight;
+  const double* rstd;
+  double eps;
+  bool inside;
+  std::int64_t counted;
+
+  void run(T* dweight) const {
+    if (dweight == nullptr) {
+      return for_rows(n,
+                      [this](std::int64_t r, auto rows) { this->run_rows(r, rows, [](std::int64_t, T) {}); });
+    }
+    ColumnSums<T> sums(n, 1);
+    sums.for_rows([this](std::int64_t r, auto rows, T* sum) {
+      this->run_rows(r, rows, [=](std::int64_t j, T dy_x_hat) { sum[j] += dy_x_hat; });
+    });
+    sums.total(0, dweight);
+  }
+
+  template <int count, class Collect>
+  void run_rows(std::int64_t first, RowsAtOnce<count>, Collect collect) const {
+    if (dx == nullptr) return collect_rows<count>(first, collect);
+    with_weight(weight, [=, this](auto g) { this->template input_rows<count>(first, g, collect); });
+  }
+
+  template <int count>
+  std::array<T, count> scales(std::int64_t first) const {
+    std::array<T, count> scale;
+    for (int k = 0; k < count; ++k) scale[std::size_t(k)] = static_cast<T>(rstd[first + k]);
+    return scale;
+  }
+
+  /// Only the weight has a gradient.
+  template <int count, class Collect>
+  void collect_rows(std::int64_t first, Collect collect) const {
+    along_row(n.d, [=, d = n.d, scale = scales<count>(first), from = x + first * n.d,
+                    gradient = dy + first * n.d](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+      for (std::int64_t j = begin; j < end; ++j) {
+        T products = 0;
+#pragma GCC unroll 4
+        for (int k = 0; k < count; ++k) {
+          products += gradient[k * d + j] * (from[k * d + j] * scale[std::size_t(k)]);
+        }
+        collect(j, products);
+      }
+    });
+  }
+
+  /// g(dy, j) is dy * weight; collect(j, dy * x_hat) adds to the gradient of the weight.
+  template <int count, class G, class Collect>
+  void input_rows(std::int64_t first, G g, Collect collect) const {
+    const std::int64_t d = n.d;
+    const auto scale = scales<count>(first);
+    const T *const from = x + first * d, *const gradient = dy + first * d;
+    const auto sums = row_sums<T, count>(d, [=](std::int64_t j, auto sum) {
+      T products = 0;
+#pragma GCC unroll 4
+      for (int k = 0; k < count; ++k) {
+        const T slope = gradient[k * d + j], value = from[k * d + j] * scale[std::size_t(k)];
+        sum(k) += g(slope, j) * value;
+        products += slope * value;
+      }
+      collect(j, products);
+    });
+    for (int k = 0; k < count; ++k) {
+      const double factor = inside ? 1 : outside_factor(rstd[first + k], eps);
+      write_row(dx + (first + k) * d, gradient + k * d, from + k * d, scale[std::size_t(k)],
+                static_cast<T>(sums[std::size_t(k)] / static_cast<double>(counted) * factor), g);
+    }
+  }
+
+  template <class G>
+  void write_row(T* to, const T* gradient, const T* from, T scale, T second, G g) const {
+    along_row(n.d, [=, counted = counted](std::int64_t begin, std::int64_t end) {
+      const std::int64_t middle = std::clamp(counted, begin, end);
+#pragma omp simd
+      for (std::int64_t j = begin; j < middle; ++j) {
+        to[j] = scale * (g(gradient[j], j) - from[j] * scale * second);
+      }
+#pragma omp simd
+      for (std::int64_t j = middle; j < end; ++j) to[j] = scale * g(gradient[j], j);
+    });
+  }
+};
 
 }  // namespace
 
@@ -108,8 +156,10 @@ bool CpuBackend::add_rms_norm(View y, View sum, View rstd, View x, View residual
 bool CpuBackend::rms_norm_backward(View dx, View dweight, View dy, View x, View rstd, View weight, double eps,
                                    bool inside, std::int64_t counted) {
   for_float(x.dtype, "rms_norm", [&]<class T>() {
-    backward<T>(rows_of(x), pointer<T>(dx), pointer<T>(dweight), pointer<T>(dy), pointer<T>(x),
-                pointer<double>(rstd), pointer<T>(weight), eps, inside, counted);
+    const Backward<T> backward{
+        rows_of(x), pointer<T>(dx), pointer<T>(dy), pointer<T>(x), pointer<T>(weight), pointer<double>(rstd),
+        eps,        inside,         counted};
+    backward.run(pointer<T>(dweight));
   });
   return true;
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "backends/cpu/scratch.h"
 #include "backends/cpu/sums.h"
@@ -15,16 +16,37 @@ namespace norma {
 /// instead of taking a row each.
 inline bool shares_rows(Rows n) { return n.rows * block_elements < n.d; }
 
-/// Calls body(r) for every row, in parallel blocks of about block_elements elements, or one by one when the
-/// rows are so long that the body itself is parallel.
+/// Rows that a body takes at a time.
+template <int count>
+using RowsAtOnce = std::integral_constant<int, count>;
+
+/// Calls body(r, RowsAtOnce<count>) for rows r, .., r + count - 1 that together are [first, last). Short rows
+/// are taken in fours: their chains of operations overlap, and they share what there is to do for a column.
+/// Longer ones one by one: each is to stay in L1, with what else belongs to it, from pass to pass.
 template <class Body>
-void for_each_row(Rows n, Body&& body) {
+void in_turns(std::int64_t d, std::int64_t first, std::int64_t last, const Body& body) {
+  std::int64_t r = first;
+  if (d <= 256) {
+    for (; r + 4 <= last; r += 4) body(r, RowsAtOnce<4>());
+  }
+  for (; r < last; ++r) body(r, RowsAtOnce<1>());
+}
+
+/// Calls body(r, RowsAtOnce<count>) for all rows, in parallel blocks of about block_elements elements, or one
+/// by one when the rows are so long that the body itself is parallel.
+template <class Body>
+void for_rows(Rows n, const Body& body) {
   const std::int64_t block = std::max<std::int64_t>(1, block_elements / std::max<std::int64_t>(1, n.d));
-  const auto rows = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) body(r);
-  };
-  if (shares_rows(n)) return rows(0, n.rows);
-  parallel_for(n.rows, block, rows);
+  if (shares_rows(n)) return in_turns(n.d, 0, n.rows, body);
+  parallel_for(n.rows, block, [&](std::int64_t begin, std::int64_t end) { in_turns(n.d, begin, end, body); });
+}
+
+/// The same with body(r) for every row.
+template <class Body>
+void for_each_row(Rows n, const Body& body) {
+  for_rows(n, [&]<int count>(std::int64_t first, RowsAtOnce<count>) {
+    for (std::int64_t r = first; r < first + count; ++r) body(r);
+  });
 }
 
 /// to[j] = value(j) * weight[j] + bias[j]; weight and bias may be absent.
@@ -56,23 +78,14 @@ void add_row(std::int64_t d, T* sum, const T* a, const T* b) {
   });
 }
 
-/// Calls use(g) with g(j) = dy[j] * weight[j], or dy[j] where there is no weight.
+/// Calls use(g) with g(dy, j) = dy * weight[j], or dy where there is no weight.
 template <class T, class Use>
-void with_weighted(const T* dy, const T* weight, Use&& use) {
+void with_weight(const T* weight, Use&& use) {
   if (weight != nullptr) {
-    use([=](std::int64_t j) { return dy[j] * weight[j]; });
+    use([=](T dy, std::int64_t j) { return dy * weight[j]; });
   } else {
-    use([=](std::int64_t j) { return dy[j]; });
+    use([](T dy, std::int64_t) { return dy; });
   }
-}
-
-/// Calls collect(j, x_hat(j)) along a row: gradients of parameters alone.
-template <class XHat, class Collect>
-void collect_row(std::int64_t d, XHat x_hat, Collect collect) {
-  along_row(d, [=](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-    for (std::int64_t j = begin; j < end; ++j) collect(j, x_hat(j));
-  });
 }
 
 /// Sums over rows of `count` vectors of length d (gradients of weight and bias). Rows are dealt to at most
@@ -89,9 +102,9 @@ class ColumnSums {
         sums_(groups_ * width()),
         totals_(groups_ * width()) {}
 
-  /// Calls body(r, sums) for every row; sums[k * d + j] belongs to vector k.
+  /// Calls body(r, RowsAtOnce<count>, sums) for all rows; sums[k * d + j] belongs to vector k.
   template <class Body>
-  void for_each_row(Body&& body) {
+  void for_rows(const Body& body) {
     const auto groups = [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t g = begin; g < end; ++g) add_group(g, body);
     };
@@ -123,21 +136,23 @@ class ColumnSums {
   static constexpr std::int64_t tile = 128;  // columns of a total at a time
 
   static std::int64_t group_of(Rows n) {
-    const std::int64_t groups = shares_rows(n) ? 1 : max_groups;
+    // No more of them than parallel blocks: each costs a row of f64.
+    const std::int64_t groups = std::clamp<std::int64_t>(n.rows * n.d / block_elements, 1, max_groups);
     const std::int64_t rows = (n.rows + groups - 1) / groups;
     return std::max(step, (rows + step - 1) / step * step);
   }
   std::int64_t width() const { return count_ * n_.d; }
 
   template <class Body>
-  void add_group(std::int64_t g, Body& body) {
+  void add_group(std::int64_t g, const Body& body) {
     T* const sums = sums_.data() + g * width();
     double* const totals = totals_.data() + g * width();
     const std::int64_t last = std::min(n_.rows, (g + 1) * group_);
     for (std::int64_t first = g * group_; first < last; first += step) {
       along_row(width(),
                 [=](std::int64_t begin, std::int64_t end) { std::fill(sums + begin, sums + end, T(0)); });
-      for (std::int64_t r = first; r < std::min(last, first + step); ++r) body(r, sums);
+      in_turns(n_.d, first, std::min(last, first + step),
+               [&](std::int64_t r, auto rows) { body(r, rows, sums); });
       const bool is_first = first == g * group_;
       along_row(width(), [=](std::int64_t begin, std::int64_t end) {
         for (std::int64_t j = begin; j < end; ++j)
