@@ -26,24 +26,6 @@ T largest_of(const T* s, std::int64_t count) {
   return *std::max_element(lanes, lanes + score_lanes);
 }
 
-/// s = e^(s - largest) for `count` scores, a multiple of score_lanes; returns their sum.
-template <class T>
-double exponentials_of(T* s, std::int64_t count, T largest) {
-  double sum = 0;
-  for (std::int64_t begin = 0; begin < count; begin += sum_block) {
-    T lanes[score_lanes] = {};
-    for (std::int64_t j = begin; j < std::min(count, begin + sum_block); j += score_lanes) {
-      for (std::int64_t lane = 0; lane < score_lanes; ++lane)
-        lanes[lane] += s[j + lane] = vector_exp_negative(s[j + lane] - largest);
-    }
-    for (std::int64_t half = score_lanes / 2; half > 0; half /= 2) {
-      for (std::int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-    }
-    sum += static_cast<double>(lanes[0]);
-  }
-  return sum;
-}
-
 /// Scores of one row to weights e^(s - max), 0 from `limit` to `keys`; returns the factor that makes them
 /// probabilities. There is room for whole lanes.
 template <class T>
@@ -60,7 +42,8 @@ T weights_of_row(T* s, std::int64_t limit, std::int64_t keys, double& lse) {
       return T(0);
     }
   }
-  const double sum = exponentials_of(s, whole, largest);
+  const double sum =
+      block_sum<T>(whole, [=](std::int64_t j) { return s[j] = vector_exp_negative(s[j] - largest); });
   lse = static_cast<double>(largest) + std::log(sum);
   return static_cast<T>(1 / sum);
 }

@@ -7,7 +7,6 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 
 #include "backends/cpu/scratch.h"
 #include "backends/strided.h"
@@ -122,15 +121,6 @@ std::array<double, count> row_sums(std::int64_t n, const Add& add) {
 template <class T, class Term>
 double row_sum(std::int64_t n, const Term& term) {
   return row_sums<T>(n, [=](std::int64_t i, auto sum) { sum(0) += term(i); })[0];
-}
-
-/// Largest of n >= 0 values, -inf for none. A NaN among them may or may not be returned.
-template <class T>
-T row_max(std::int64_t n, const T* x) {
-  T largest = -std::numeric_limits<T>::infinity();
-#pragma omp simd reduction(max : largest)
-  for (std::int64_t i = 0; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
-  return largest;
 }
 
 }  // namespace norma
