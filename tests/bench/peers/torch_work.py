@@ -209,9 +209,11 @@ class Training:
         self.targets = [indices(f"targets{i}", [batch, length], vocabulary) for i in range(8)]
         self.steps = 0
         self.call = torch.compile(self.model) if Training.compiled else self.model
+        self.autocast = op == "gpt_bf16"
 
     def loss(self):
-        return self.call(self.tokens[self.steps % 8], self.targets[self.steps % 8])
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
+            return self.call(self.tokens[self.steps % 8], self.targets[self.steps % 8])
 
     def run(self):
         loss = self.loss()
@@ -237,6 +239,8 @@ MAKERS = {
     "attention": make_attention,
     "adamw": AdamW,
     "gpt": Training,
+    "gpt_medium": Training,
+    "gpt_bf16": Training,
 }
 
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "autograd/ops.h"
+#include "core/precision.h"
 #include "models/gpt.h"
 #include "nn/optim/optimizer.h"
 #include "tests/bench/peers/work.h"
@@ -64,10 +65,20 @@ nn::StateDict first_steps(Training& training) {
 
 }  // namespace
 
+/// gpt; gpt_medium and gpt_bf16 with products of medium precision (the other side: in f32, and by autocast to
+/// bf16).
 Work make_training(const std::string& op, const Extents& extents) {
-  if (op != "gpt") return {};
+  const bool medium = op == "gpt_medium" || op == "gpt_bf16";
+  if (op != "gpt" && !medium) return {};
   const auto training = std::make_shared<Training>(extents);
-  return {[training] { training->step(); }, [training] { return first_steps(*training); }};
+  const auto precisely = [medium](auto&& work) {
+    set_matmul_precision(medium ? "medium" : "highest");
+    auto result = work();
+    set_matmul_precision("highest");
+    return result;
+  };
+  return {[=] { precisely([&] { return training->step(); }); },
+          [=] { return precisely([&] { return first_steps(*training); }); }};
 }
 
 }  // namespace norma::peers
