@@ -22,6 +22,15 @@ inline float power_of_two(std::int32_t n) {  // n in [-126, 127]
   return std::bit_cast<float>((n + 127) << 23);
 }
 
+/// (e^r - 1 - r) / r^2 for r in [-ln 2 / 2, ln 2 / 2].
+inline float exp_quotient(float r) {
+  float p = 1.3950543e-3f;
+  p = p * r + 8.3690419e-3f;
+  p = p * r + 4.1666205e-2f;
+  p = p * r + 1.6666518e-1f;
+  return p * r + 5.0000001e-1f;
+}
+
 }  // namespace detail
 
 /// e^x = 2^n e^r with r in [-ln 2 / 2, ln 2 / 2].
@@ -33,11 +42,7 @@ inline float vector_exp(float x) {
   const float n = shifted - shift;
   float r = x - n * 0.693359375f;  // ln 2 in two parts, the first exact in 9 bits
   r = r + n * 2.12194440e-4f;
-  float p = 1.3950543e-3f;
-  p = p * r + 8.3690419e-3f;
-  p = p * r + 4.1666205e-2f;
-  p = p * r + 1.6666518e-1f;
-  p = p * r + 5.0000001e-1f;
+  float p = detail::exp_quotient(r);
   p = p * (r * r) + r + 1.0f;
   // 2^n as a product of two, so that results below 2^-126 and above 2^127 are reached.
   const std::int32_t whole = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(shift);
@@ -54,11 +59,7 @@ inline float vector_exp_negative(float x) {
   const float n = shifted - shift;
   float r = x - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
-  float p = 1.3950543e-3f;
-  p = p * r + 8.3690419e-3f;
-  p = p * r + 4.1666205e-2f;
-  p = p * r + 1.6666518e-1f;
-  p = p * r + 5.0000001e-1f;
+  float p = detail::exp_quotient(r);
   p = p * r + 1.0f;
   p = p * r + 1.0f;
   return p * std::bit_cast<float>(std::bit_cast<std::uint32_t>(shifted) << 23) * 0x1p-64f;
