@@ -76,7 +76,8 @@ ExpSum<T> exp_sum(std::int64_t n, const T* x) {
       row.sum *= std::exp(static_cast<double>(row.largest) - static_cast<double>(largest));
     row.largest = largest;
     const T centre = largest == nothing ? T(0) : largest;  // -inf so far: e^-inf each, not e^(-inf + inf)
-    row.sum += lane_sum<T>(count, [=](std::int64_t j) { return vector_exp_negative(block[j] - centre); });
+    row.sum +=
+        0x1p-64 * lane_sum<T>(count, [=](std::int64_t j) { return raised_exp_negative(block[j] - centre); });
   }
   if (n > 0 && row.largest == nothing) row.sum = std::numeric_limits<double>::quiet_NaN();
   return row;

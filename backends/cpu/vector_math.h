@@ -50,9 +50,8 @@ inline float vector_exp(float x) {
   return p * detail::power_of_two(half) * detail::power_of_two(whole - half);
 }
 
-/// The same for x <= 40, as softmax and sigmoid need it, by fewer instructions: the number that rounds to n
-/// also puts n + 64 where a float has its exponent, and what overflowed there is no case.
-inline float vector_exp_negative(float x) {
+/// 2^64 e^x for x <= 40: no subnormals, so sums of these are scaled back once, at their end.
+inline float raised_exp_negative(float x) {
   x = x < -104.0f ? -104.0f : x;
   constexpr float shift = 12582912.0f + 127.0f + 64.0f;
   const float shifted = x * 1.44269504f + shift;
@@ -62,8 +61,13 @@ inline float vector_exp_negative(float x) {
   float p = detail::exp_quotient(r);
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  return p * std::bit_cast<float>(std::bit_cast<std::uint32_t>(shifted) << 23) * 0x1p-64f;
+  return p * std::bit_cast<float>(std::bit_cast<std::uint32_t>(shifted) << 23);
 }
+inline double raised_exp_negative(double x) { return std::exp(x) * 0x1p64; }
+
+/// e^x for x <= 40, as softmax and sigmoid need it, by fewer instructions: the number that rounds to n also
+/// puts n + 64 where a float has its exponent, and what overflowed there is no case.
+inline float vector_exp_negative(float x) { return raised_exp_negative(x) * 0x1p-64f; }
 
 /// ln x = e ln 2 + ln(1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).
 inline float vector_log(float x) {

@@ -177,6 +177,28 @@ TEST_CASE("cross_entropy with a class of logit -inf") {
   });
 }
 
+TEST_CASE("cross_entropy: backward twice gives the same bits; scaled losses; logits used elsewhere too") {
+  both_ways([] {
+    const Tensor logits = randn({7, 300}).set_requires_grad();
+    const Tensor targets = labels({3, 299, -100, 0, 17, 256, -100});
+    const auto gradient = [&](const Tensor& loss, const BackwardOptions& options = {}) {
+      logits.zero_grad();
+      loss.backward({}, options);
+      return logits.grad().clone();
+    };
+    for (const Reduction reduction : {Reduction::mean, Reduction::sum}) {
+      const Tensor loss = cross_entropy(logits, targets, {.label_smoothing = 0.1, .reduction = reduction});
+      const Tensor once = gradient(loss, {.retain_graph = true});
+      CHECK(gradient(loss, {.retain_graph = true}).array().to_vector<float>() ==
+            once.array().to_vector<float>());
+      CHECK(gradient(loss * 4).array().to_vector<float>() == (once * 4).array().to_vector<float>());
+      const Tensor again = cross_entropy(logits, targets, {.label_smoothing = 0.1, .reduction = reduction});
+      const Tensor both = gradient(again + (logits * 2).sum());
+      CHECK((both - once - 2).abs().amax().item() < 1e-6);
+    }
+  });
+}
+
 TEST_CASE("binary_cross_entropy_with_logits far out, and against its definition") {
   const Tensor x = tensor({20, -20, 1e4, -1e4, 0.5}, f64).set_requires_grad();
   const Tensor t = tensor({1, 0, 0, 1, 0.3}, f64);
