@@ -119,14 +119,15 @@ Loop<static_cast<int>(sizeof...(Views))> full_loop(const Views&... all) {
 /// The loop over views of one shape, in the fastest order.
 template <class... Views>
 auto make_loop(const View& first, const Views&... rest) {
+  Loop<1 + static_cast<int>(sizeof...(Views))> loop;  // what is returned, so that nothing is copied
   if ((first.is_contiguous() && ... && rest.is_contiguous())) {
-    Loop<1 + static_cast<int>(sizeof...(Views))> row;
-    row.rank = 1;
-    row.shape[0] = first.numel();
-    for (auto& strides : row.strides) strides[0] = 1;
-    return row;
+    loop.rank = 1;
+    loop.shape[0] = first.numel();
+    for (auto& strides : loop.strides) strides[0] = 1;
+  } else {
+    loop = coalesce(detail::full_loop(first, rest...), true);
   }
-  return coalesce(detail::full_loop(first, rest...), true);
+  return loop;
 }
 
 /// The same in row-major order.
@@ -167,6 +168,11 @@ struct Position {
 template <int N, class Body>
 void for_rows(const Loop<N>& loop, std::int64_t begin, std::int64_t end, Body&& body) {
   if (begin >= end) return;
+  if (loop.rank == 1) {  // without the divisions that finding a place in several axes takes
+    std::int64_t offset[N];
+    for (int k = 0; k < N; ++k) offset[k] = begin * loop.strides[k][0];
+    return body(end - begin, offset);
+  }
   Position<N> position(loop, begin);
   while (begin < end) {
     const std::int64_t n = std::min(end - begin, loop.inner() - position.index[loop.rank - 1]);

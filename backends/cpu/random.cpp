@@ -10,11 +10,20 @@ namespace norma {
 
 namespace {
 
+// A few blocks of random bits at a time, so that both they and the numbers made of them are vectors.
 template <class T, class Draw>
 void draw(const View& y_view, RandomKey key, Draw&& one) {
   T* y = pointer<T>(y_view);
   parallel_for(y_view.numel(), block_elements, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) y[i] = one(random_bits(key, i));
+    alignas(64) std::uint32_t words[word_lanes];
+    alignas(64) T drawn[block_lanes];
+    for (; begin < end; begin += block_lanes) {
+      random_words(key, begin, words);
+      for (int l = 0; l < block_lanes; ++l) {
+        drawn[l] = one({words[4 * l], words[4 * l + 1], words[4 * l + 2], words[4 * l + 3]});
+      }
+      std::copy_n(drawn, std::min<std::int64_t>(block_lanes, end - begin), y + begin);
+    }
   });
 }
 
@@ -52,7 +61,8 @@ void CpuBackend::random(Random distribution, View y, RandomKey key, double a, do
   for_float(y.dtype, "random", [&]<class T>() {
     const T low = static_cast<T>(a), high = static_cast<T>(b);
     if (distribution == Random::uniform) {
-      draw<T>(y, key, [=](const RandomBits& bits) { return uniform<T>(bits, low, high); });
+      const T last = last_below(high, low);
+      draw<T>(y, key, [=](const RandomBits& bits) { return uniform<T>(bits, low, high, last); });
     } else if (distribution == Random::normal) {
       draw<T>(y, key, [=](const RandomBits& bits) { return static_cast<T>(normal(bits, a, b)); });
     } else {

@@ -1,4 +1,4 @@
-// Many blocks of Philox 4x32-10 (core/random.h) at a time, for draws of one word an element.
+// Many blocks of Philox 4x32-10 (core/random.h) at a time, a word or a block an element.
 #pragma once
 
 #include <algorithm>

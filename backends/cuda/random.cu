@@ -10,8 +10,8 @@ namespace {
 
 template <class T>
 struct Uniform {
-  T low, high;
-  __device__ T operator()(const RandomBits& bits) const { return uniform<T>(bits, low, high); }
+  T low, high, last;
+  __device__ T operator()(const RandomBits& bits) const { return uniform<T>(bits, low, high, last); }
 };
 
 template <class T>
@@ -68,7 +68,8 @@ void CudaBackend::random(Random distribution, View y, RandomKey key, double a, d
   }
   for_float(y.dtype, "random", [&]<class T>() {
     if (distribution == Random::uniform) {
-      draw<T>(stream_, y, moving(key), Uniform<T>{static_cast<T>(a), static_cast<T>(b)});
+      const T low = static_cast<T>(a), high = static_cast<T>(b);
+      draw<T>(stream_, y, moving(key), Uniform<T>{low, high, last_below(high, low)});
     } else if (distribution == Random::normal) {
       draw<T>(stream_, y, moving(key), Normal<T>{a, b});
     } else {

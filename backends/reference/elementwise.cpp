@@ -121,7 +121,8 @@ void ReferenceBackend::random(Random distribution, View y, RandomKey key, double
   }
   for_float(y.dtype, "random", [&]<class T>() {
     const auto one = [&](const RandomBits& bits) -> T {
-      if (distribution == Random::uniform) return uniform<T>(bits, static_cast<T>(a), static_cast<T>(b));
+      const T low = static_cast<T>(a), high = static_cast<T>(b);
+      if (distribution == Random::uniform) return uniform<T>(bits, low, high, last_below(high, low));
       if (distribution == Random::normal) return static_cast<T>(normal(bits, a, b));
       return static_cast<T>(truncated_normal(bits, a, b));
     };

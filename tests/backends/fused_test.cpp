@@ -1,6 +1,5 @@
 // softmax, cross-entropy, activations, dropout, embedding, adam and sums of squares against plain double
 // loops.
-#include "backends/cpu/random_words.h"
 #include "backends/cpu/streaming.h"
 #include "tests/backends/arrays.h"
 #include "tests/messages.h"
@@ -241,15 +240,6 @@ TEST_SUITE("kernels fused") {
       }
     }
   }
-  TEST_CASE("many blocks of random words at a time are those made one by one") {
-    for (const RandomKey key : {RandomKey{0, 0}, {0x9876543212345678u, 0xFFFFFFF8u}, {~0ull, ~0ull - 7}}) {
-      std::uint32_t words[word_lanes];
-      for (const std::int64_t first : {0, 1, 1000}) {
-        random_words(key, first, words);
-        for (std::int64_t i = 0; i < word_lanes; ++i) CHECK(words[i] == random_word(key, 4 * first + i));
-      }
-    }
-  }
   TEST_CASE("dropout is the bernoulli mask of the same key") {
     const Shape shape{100, 1001};
     const RandomKey key{7, 123};
@@ -270,43 +260,6 @@ TEST_SUITE("kernels fused") {
         CHECK(close(count / static_cast<double>(want.size()), 1 - p, 0.005));
       }
     }
-  }
-  TEST_CASE("moments and ranges of the distributions") {
-    const std::int64_t n = 100000;
-    const auto draw = [&](Random distribution, double a, double b, DType dtype) {
-      const Array x = Array::empty({n}, dtype);
-      kernels().random(distribution, x.view(), {3, 0}, a, b);
-      return values(x);
-    };
-    const auto mean_and_variance = [](const Values& x) {
-      double mean = 0, square = 0;
-      for (const double value : x) mean += value / static_cast<double>(x.size());
-      for (const double value : x) square += (value - mean) * (value - mean) / static_cast<double>(x.size());
-      return std::pair(mean, square);
-    };
-    for (const DType dtype : {f32, f64}) {
-      const Values u = draw(Random::uniform, -1, 3, dtype), g = draw(Random::normal, 2, 0.5, dtype);
-      CHECK((*std::min_element(u.begin(), u.end()) >= -1 && *std::max_element(u.begin(), u.end()) < 3));
-      const auto [u_mean, u_variance] = mean_and_variance(u);
-      const auto [g_mean, g_variance] = mean_and_variance(g);
-      CHECK((close(u_mean, 1, 1e-2) && close(u_variance, 16.0 / 12, 1e-2)));
-      CHECK((close(g_mean, 2, 4e-3) && close(g_variance, 0.25, 4e-3)));
-      // Cut to [-2, 2]: variance 1 - 4 phi(2) / (2 Phi(2) - 1).
-      const Values t = draw(Random::truncated_normal, -2, 2, dtype);
-      CHECK((*std::min_element(t.begin(), t.end()) >= -2 && *std::max_element(t.begin(), t.end()) <= 2));
-      const auto [t_mean, t_variance] = mean_and_variance(t);
-      CHECK((close(t_mean, 0, 1e-2) && close(t_variance, 0.7737413, 1e-2)));
-      // Far in a tail: mean of a normal above 6 is phi(6) / Q(6) = 6.15832, in both tails.
-      CHECK(close(mean_and_variance(draw(Random::truncated_normal, 6, 40, dtype)).first, 6.15832, 1e-3));
-      CHECK(close(mean_and_variance(draw(Random::truncated_normal, -40, -6, dtype)).first, -6.15832, 1e-3));
-    }
-  }
-  TEST_CASE("uniform numbers never reach the upper bound, and an empty interval gives its bound") {
-    const Array x = Array::empty({1 << 20}, f32);
-    kernels().random(Random::uniform, x.view(), {1, 0}, 1, 1 + 0x1p-22);
-    for (const float value : x.to_vector<float>()) REQUIRE((value >= 1 && value < 1 + 0x1p-22f));
-    kernels().random(Random::uniform, x.view(), {1, 0}, 2, 2);
-    CHECK(x.at({17}) == 2);
   }
   TEST_CASE("embedding and its gradient, equal indices in order") {
     for (const Shape& shape : {Shape{5, 3}, Shape{50, 200}}) {
