@@ -22,7 +22,8 @@ namespace {
 constexpr std::int64_t k_block = 384;
 constexpr std::int64_t slab_values = 1 << 20;  // of packed b: 4 MiB
 constexpr std::int64_t slab_blocks = 4;        // of k in a slab that does not hold all of it, at most
-constexpr std::int64_t group_panels = 8;       // of rows that share a panel of b in L1; packed side by side
+constexpr std::int64_t group_panels =
+    8;  // of rows, to which a panel of b is applied in turn; packed side by side
 
 /// Whether the rows of an operand can be read where they lie: near each other, or no more than four pages
 /// apart, but not by a multiple of 2 KiB, where they fall upon a few sets of L1 and push each other out.
