@@ -1,7 +1,7 @@
 // How random bits become numbers: once, for all backends, so that the same key draws the same numbers
-// everywhere. An element owns one Philox block of 128 bits, of bernoulli one word of 32. Products and sums
-// that a compiler could contract are written with fma, so that the bits agree as well. uniform and normal are
-// plain arithmetic without branches or calls, so that loops over them vectorize.
+// everywhere. An element owns one Philox block of 128 bits, of bernoulli 16 bits of each of two. Products and
+// sums that a compiler could contract are written with fma, so that the bits agree as well. uniform and
+// normal are plain arithmetic without branches or calls, so that loops over them vectorize.
 #pragma once
 
 #include <array>
@@ -119,8 +119,12 @@ NORMA_HOST_DEVICE inline double truncated_normal(const RandomBits& bits, double 
 NORMA_HOST_DEVICE inline std::uint64_t bernoulli_threshold(double p) {
   return p >= 1 ? 4294967296u : p > 0 ? static_cast<std::uint64_t>(p * 4294967296.0) : 0u;
 }
-NORMA_HOST_DEVICE inline bool bernoulli(std::uint32_t word, std::uint64_t threshold) {
-  return word < threshold;
+/// Element i of a mask: whether its 32 bits stay below the threshold. The upper 16 decide that but once in
+/// 65536 times, so the block with the lower ones is rarely made.
+NORMA_HOST_DEVICE inline bool bernoulli(RandomKey key, std::int64_t i, std::uint64_t threshold) {
+  const std::uint64_t upper = mask_bits(key, i, 0);
+  if (upper != threshold >> 16) return upper < threshold >> 16;
+  return mask_bits(key, i, 1) < (threshold & 0xFFFFu);
 }
 
 }  // namespace norma

@@ -129,8 +129,8 @@ Array Array::random(Random distribution, const Shape& shape, double a, double b,
                     Generator& generator) {
   check_random(distribution, a, b, dtype);
   Array y = empty(shape, dtype, device);
-  const bool words = distribution == Random::bernoulli;
-  const RandomKey key = generator.advance(words ? blocks_of_words(y.numel()) : y.numel());
+  const bool is_mask = distribution == Random::bernoulli;
+  const RandomKey key = generator.advance(is_mask ? blocks_of_mask(y.numel()) : y.numel());
   const detail::ProfileSpan span("random", y);
   if (y.numel() > 0) backend(device).random(distribution, y.view(), key, a, b);
   return y;

@@ -175,7 +175,7 @@ class Backend {
   /// x = the sum of columns over all places that read it: the adjoint of unfold.
   virtual void fold(View x, View columns, const Window& window) = 0;
   /// Element i (row-major) of the contiguous view y is drawn from random_bits(key, i); of bernoulli, from
-  /// random_word(key, i).
+  /// mask_bits(key, i, ..).
   virtual void random(Random distribution, View y, RandomKey key, double a, double b) = 0;
 
   // Fused kernels, each optional. x, y, dx and dy are [rows, d], weight and bias [d]; statistics are f64,
@@ -272,8 +272,12 @@ class Backend {
                                   const AttentionOptions&) {
     return false;
   }
-  /// y = x * mask / (1 - p), the mask drawn as Random::bernoulli(1 - p) under key.
-  virtual bool dropout(View /*y*/, View /*x*/, RandomKey /*key*/, double /*p*/) { return false; }
+  /// y = x * mask / (1 - p), the mask drawn as Random::bernoulli(1 - p) under key and written to kept, i64
+  /// [ceil(n / 64)], element i as bit i % 8 of byte i / 8. Contiguous views.
+  virtual bool dropout(View /*y*/, View /*kept*/, View /*x*/, RandomKey /*key*/, double /*p*/) {
+    return false;
+  }
+  virtual bool dropout_backward(View /*dx*/, View /*dy*/, View /*kept*/, double /*p*/) { return false; }
   /// y[r] = table[index[r]]; y [rows, d], table [entries, d], index i64 [rows], checked as in gather.
   virtual bool embedding(View /*y*/, View /*table*/, View /*index*/) { return false; }
   /// dtable (zeroed by the caller) [index[r]] += dy[r], equal indices in order of r.

@@ -1,7 +1,7 @@
 // Counter-based random numbers: Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
 // SC 2011). Element i of a draw depends on (seed, stream position, i) only, so results are the same for any
-// number of threads and on any device. The stream's places are blocks of 128 bits. An element owns one block,
-// or, where 32 bits are all it needs (masks), one of the four words of a block.
+// number of threads and on any device. The stream's places are blocks of 128 bits. An element owns one block;
+// of masks, eight elements own two.
 #pragma once
 
 #include <array>
@@ -40,12 +40,16 @@ NORMA_HOST_DEVICE constexpr std::array<std::uint32_t, 4> random_bits(RandomKey k
                 {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)});
 }
 
-/// The 32 random bits of element i of a draw that needs no more.
-NORMA_HOST_DEVICE constexpr std::uint32_t random_word(RandomKey key, std::int64_t i) {
-  return random_bits(key, i / 4)[static_cast<std::size_t>(i % 4)];
+/// Elements of a mask that share two blocks: 16 bits of each for every one of them.
+inline constexpr std::int64_t mask_group = 8;
+/// Blocks that hold a mask of n elements.
+constexpr std::int64_t blocks_of_mask(std::int64_t n) { return 2 * (n / mask_group + (n % mask_group != 0)); }
+/// Element i's 16 bits of the first (which = 0) or the second block of its group.
+NORMA_HOST_DEVICE constexpr std::uint32_t mask_bits(RandomKey key, std::int64_t i, int which) {
+  const auto bits = random_bits(key, i / mask_group * 2 + which);
+  const std::int64_t place = i % mask_group;
+  return bits[static_cast<std::size_t>(place / 2)] >> (place % 2 * 16) & 0xFFFFu;
 }
-/// Blocks that hold n words.
-constexpr std::int64_t blocks_of_words(std::int64_t n) { return n / 4 + (n % 4 != 0); }
 
 namespace detail {
 

@@ -6,7 +6,8 @@
 namespace norma {
 namespace {
 
-// The mask is a function of the key, so definition, kernel and backward pass see the same one.
+// The mask is a function of the key, so definition and kernel see the same one; the backward pass reads it
+// from the bits that the kernel kept.
 struct DropoutOp {
   static constexpr const char* name = "dropout";
   RandomKey key;
@@ -17,14 +18,17 @@ struct DropoutOp {
     backend(x.device()).random(Random::bernoulli, mask.view(), key, 1 - p, 0);
     return x * Tensor(mask) * (1 / (1 - p));
   }
-  std::optional<Array> forward(Kept&, const Array& x) const {
+  std::optional<Array> forward(Kept& kept, const Array& x) const {
     Array y = detail::empty_like(x);
-    if (!backend(x.device()).dropout(y.view(), x.contiguous().view(), key, p)) return std::nullopt;
+    const Array mask = Array::empty({(x.numel() + 63) / 64}, i64, x.device());
+    if (!backend(x.device()).dropout(y.view(), mask.view(), x.contiguous().view(), key, p))
+      return std::nullopt;
+    kept = {mask};
     return y;
   }
-  std::vector<Array> backward(const Kept&, const Wanted&, const Array& dy, const Array&) const {
+  std::vector<Array> backward(const Kept& kept, const Wanted&, const Array& dy, const Array&) const {
     Array dx = detail::empty_like(dy);
-    NORMA_ASSERT(backend(dy.device()).dropout(dx.view(), dy.view(), key, p));
+    NORMA_ASSERT(backend(dy.device()).dropout_backward(dx.view(), dy.view(), kept[0].view(), p));
     return {dx};
   }
 };
@@ -36,7 +40,7 @@ Tensor dropout(const Tensor& x, double p, bool training, Generator* generator) {
   NORMA_CHECK(p >= 0 && p < 1, "dropout: p must lie in [0, 1), got ", p);
   if (!training || p == 0) return x;
   Generator& source = generator != nullptr ? *generator : default_generator();
-  return apply(DropoutOp{source.advance(blocks_of_words(x.numel())), p}, x);
+  return apply(DropoutOp{source.advance(blocks_of_mask(x.numel())), p}, x);
 }
 
 }  // namespace norma

@@ -66,7 +66,8 @@ class CpuBackend final : public Backend {
                  const AttentionOptions& options) override;
   bool attention_backward(View dq, View dk, View dv, View dy, View y, View lse, View q, View k, View v,
                           View mask, const AttentionOptions& options) override;
-  bool dropout(View y, View x, RandomKey key, double p) override;                    // random.cpp
+  bool dropout(View y, View kept, View x, RandomKey key, double p) override;
+  bool dropout_backward(View dx, View dy, View kept, double p) override;
   bool embedding(View y, View table, View index) override;                           // embedding.cpp
   bool embedding_backward(View dtable, View dy, View index) override;                // embedding.cpp
   bool sum_of_squares(View sum, std::span<const View> xs) override;                  // optimizer.cpp

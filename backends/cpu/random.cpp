@@ -1,5 +1,5 @@
-// random: element i of a contiguous view from block i of the key, or word i (bernoulli). dropout: y = x *
-// mask / (1 - p). Formulas in backends/distributions.h.
+// random: element i of a contiguous view from block i of the key, or 16 bits of two (bernoulli). dropout: y =
+// x * mask / (1 - p). Formulas in backends/distributions.h.
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/random_words.h"
 #include "backends/distributions.h"
@@ -30,24 +30,50 @@ void draw(const View& y_view, RandomKey key, Draw&& one) {
 template <class T>
 void draw_mask(const View& y_view, RandomKey key, double p) {
   T* y = pointer<T>(y_view);
-  const std::uint64_t threshold = bernoulli_threshold(p);
-  for_each_words(y_view.numel(), key, [=](std::int64_t begin, std::int64_t n, const std::uint32_t* words) {
-    for (std::int64_t k = 0; k < n; ++k) y[begin + k] = convert<T>(bernoulli(words[k], threshold));
+  for_each_mask(y_view.numel(), key, p, [=](std::int64_t begin, std::int64_t n, const std::uint8_t* kept) {
+    for (std::int64_t k = 0; k < n; ++k) y[begin + k] = convert<T>(kept[k] != 0);
   });
 }
 
 template <class T>
-void drop(const View& y_view, const View& x_view, RandomKey key, double p) {
-  NORMA_ASSERT(y_view.is_contiguous() && x_view.is_contiguous());
-  T* y = pointer<T>(y_view);
-  const T* x = pointer<T>(x_view);
-  const std::uint64_t threshold = bernoulli_threshold(1 - p);
-  const T scale = p < 1 ? static_cast<T>(1 / (1 - p)) : T(0);
-  for_each_words(y_view.numel(), key, [=](std::int64_t begin, std::int64_t n, const std::uint32_t* words) {
-    const T kept = scale;  // a local: y might overlap with what the lambda holds
-    for (std::int64_t k = 0; k < n; ++k) {
-      y[begin + k] = x[begin + k] * (bernoulli(words[k], threshold) ? kept : T(0));
-    }
+T scale_of(double p) {
+  return p < 1 ? static_cast<T>(1 / (1 - p)) : T(0);
+}
+
+/// Eight bytes, 0 or 1, become the bits of one, the first the lowest: the product has byte j's at 56 + j.
+inline std::uint8_t packed_bits(const std::uint8_t* bytes) {
+  std::uint64_t eight;
+  std::memcpy(&eight, bytes, 8);
+  return static_cast<std::uint8_t>(eight * 0x0102040810204080u >> 56);
+}
+
+template <class T>
+void drop(std::int64_t count, T* y, std::uint8_t* bits, const T* x, RandomKey key, double p) {
+  for_each_mask(count, key, 1 - p, [=](std::int64_t begin, std::int64_t n, const std::uint8_t* kept) {
+    const T scale = scale_of<T>(p);  // a local: y might overlap with what the lambda holds
+    T* const to = y + begin;
+    const T* const from = x + begin;
+    const auto some = [=](std::int64_t count_here) {
+#pragma omp simd
+      for (std::int64_t k = 0; k < count_here; ++k) to[k] = from[k] * (kept[k] != 0 ? scale : T(0));
+      for (std::int64_t k = 0; k < count_here; k += 8) bits[(begin + k) / 8] = packed_bits(kept + k);
+    };
+    if (n == mask_lanes) return some(mask_lanes);  // a constant: straight vectors
+    some(n);
+  });
+}
+
+template <class T>
+void drop_gradients(std::int64_t count, T* dx, const T* dy, const std::uint8_t* bits, double p) {
+  parallel_for(count, block_elements, [=](std::int64_t begin, std::int64_t end) {
+    const T scale = scale_of<T>(p);
+    const auto eight = [=](std::int64_t n, T* to, const T* from, int byte) {
+#pragma omp simd
+      for (int k = 0; k < n; ++k) to[k] = from[k] * ((byte >> k & 1) != 0 ? scale : T(0));
+    };
+    std::int64_t i = begin;
+    for (; i + 8 <= end; i += 8) eight(8, dx + i, dy + i, bits[i / 8]);
+    if (i < end) eight(end - i, dx + i, dy + i, bits[i / 8]);
   });
 }
 
@@ -71,8 +97,20 @@ void CpuBackend::random(Random distribution, View y, RandomKey key, double a, do
   });
 }
 
-bool CpuBackend::dropout(View y, View x, RandomKey key, double p) {
-  for_float(x.dtype, "dropout", [&]<class T>() { drop<T>(y, x, key, p); });
+bool CpuBackend::dropout(View y, View kept, View x, RandomKey key, double p) {
+  NORMA_ASSERT(y.is_contiguous() && x.is_contiguous());
+  for_float(x.dtype, "dropout", [&]<class T>() {
+    drop<T>(y.numel(), pointer<T>(y), static_cast<std::uint8_t*>(kept.data), pointer<T>(x), key, p);
+  });
+  return true;
+}
+
+bool CpuBackend::dropout_backward(View dx, View dy, View kept, double p) {
+  NORMA_ASSERT(dx.is_contiguous() && dy.is_contiguous());
+  for_float(dx.dtype, "dropout", [&]<class T>() {
+    drop_gradients<T>(dx.numel(), pointer<T>(dx), pointer<T>(dy), static_cast<const std::uint8_t*>(kept.data),
+                      p);
+  });
   return true;
 }
 

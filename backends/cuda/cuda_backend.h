@@ -92,7 +92,8 @@ class CudaBackend final : public Backend {
                  const AttentionOptions& options) override;
   bool attention_backward(View dq, View dk, View dv, View dy, View y, View lse, View q, View k, View v,
                           View mask, const AttentionOptions& options) override;
-  bool dropout(View y, View x, RandomKey key, double p) override;
+  bool dropout(View y, View kept, View x, RandomKey key, double p) override;
+  bool dropout_backward(View dx, View dy, View kept, double p) override;
   bool embedding(View y, View table, View index) override;
   bool embedding_backward(View dtable, View dy, View index) override;
   bool sum_of_squares(View sum, std::span<const View> xs) override;

@@ -114,9 +114,7 @@ void ReferenceBackend::random(Random distribution, View y, RandomKey key, double
   if (distribution == Random::bernoulli) {
     const std::uint64_t threshold = bernoulli_threshold(a);
     return for_any(y.dtype, [&]<class T>() {
-      for_each(y, [&](const Index& i) {
-        element<T>(y, i) = convert<T>(bernoulli(random_word(key, count++), threshold));
-      });
+      for_each(y, [&](const Index& i) { element<T>(y, i) = convert<T>(bernoulli(key, count++, threshold)); });
     });
   }
   for_float(y.dtype, "random", [&]<class T>() {

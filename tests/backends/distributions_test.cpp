@@ -18,8 +18,35 @@ TEST_SUITE("kernels distributions") {
       std::uint32_t words[word_lanes];
       for (const std::int64_t first : {0, 1, 1000}) {
         random_words(key, first, words);
-        for (std::int64_t i = 0; i < word_lanes; ++i) CHECK(words[i] == random_word(key, 4 * first + i));
+        for (std::int64_t i = 0; i < word_lanes; ++i) {
+          CHECK(words[i] == random_bits(key, first + i / 4)[static_cast<std::size_t>(i % 4)]);
+        }
       }
+    }
+  }
+  TEST_CASE("a mask made many elements at a time is that made one by one, undecided ones included") {
+    const RandomKey key{7, 0xFFFFFFF0u};
+    const std::int64_t n = 100 * mask_lanes;
+    std::vector<double> thresholds = {0, 1e-9, 0.1, 0.5, 0.9, 1 - 1e-9, 1};
+    // On either side of the 32 bits of some elements, whose upper half then decides nothing.
+    for (const std::int64_t i : {3, 200, 5000}) {
+      const double bits = mask_bits(key, i, 0) * 65536.0 + mask_bits(key, i, 1);
+      thresholds.insert(thresholds.end(), {bits / 4294967296, (bits + 1) / 4294967296});
+      CHECK_FALSE(bernoulli(key, i, bernoulli_threshold(bits / 4294967296)));
+      CHECK(bernoulli(key, i, bernoulli_threshold((bits + 1) / 4294967296)));
+    }
+    for (const double p : thresholds) {
+      std::int64_t different = 0, ones = 0;
+      for (std::int64_t first = 0; first < n; first += mask_lanes) {
+        std::uint8_t kept[mask_lanes];
+        random_mask(key, first, bernoulli_threshold(p), kept);
+        for (int k = 0; k < mask_lanes; ++k) {
+          different += kept[k] != (bernoulli(key, first + k, bernoulli_threshold(p)) ? 1 : 0);
+          ones += kept[k];
+        }
+      }
+      CHECK(different == 0);
+      CHECK(close(static_cast<double>(ones) / static_cast<double>(n), p, 0.02));
     }
   }
   TEST_CASE("moments and ranges of the distributions") {

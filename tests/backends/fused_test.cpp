@@ -246,8 +246,11 @@ TEST_SUITE("kernels fused") {
     for (const DType dtype : {f32, f64}) {
       for (const double p : {0.0, 0.1, 0.75, 1.0}) {
         const Array x = normal(shape, dtype, 1), y = Array::empty(shape, dtype),
-                    mask = Array::empty(shape, dtype);
-        REQUIRE(kernels().dropout(y.view(), x.view(), key, p));
+                    dx = Array::empty(shape, dtype), mask = Array::empty(shape, dtype),
+                    bits = Array::empty({(x.numel() + 63) / 64}, i64);
+        REQUIRE(kernels().dropout(y.view(), bits.view(), x.view(), key, p));
+        REQUIRE(kernels().dropout_backward(dx.view(), x.view(), bits.view(), p));  // linear: x for dy
+        CHECK(values(dx) == values(y));
         kernels().random(Random::bernoulli, mask.view(), key, 1 - p, 0);
         Values want = values(x);
         const Values kept = values(mask);

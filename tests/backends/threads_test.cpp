@@ -113,7 +113,7 @@ TEST_SUITE("kernels threads") {
       const Array y = like(x), dx = like(x), losses = Array::empty({700}, f32),
                   lse = Array::empty({700}, f64);
       const Array dlogits = like(x), table = Array::zeros({301, 301}, f32), dropped = like(x),
-                  drawn = like(x);
+                  drawn = like(x), kept = Array::zeros({(x.numel() + 63) / 64}, i64);
       const Array w = x.clone(), m = Array::zeros(x.shape(), f32), v = Array::zeros(x.shape(), f32);
       kernels().softmax(y.view(), x.view(), false);
       kernels().softmax_backward(dx.view(), y.view(), dy.view(), false);
@@ -121,11 +121,11 @@ TEST_SUITE("kernels threads") {
       kernels().cross_entropy_backward(dlogits.view(), losses.view(), lse.view(), x.view(), targets.view(),
                                        -100, 0.1);
       kernels().embedding_backward(table.view(), dy.view(), targets.view());
-      kernels().dropout(dropped.view(), x.view(), {5, 6}, 0.2);
+      kernels().dropout(dropped.view(), kept.view(), x.view(), {5, 6}, 0.2);
       kernels().random(Random::normal, drawn.view(), {5, 6}, 0, 1);
       kernels().adam(std::vector<AdamTensors>{{w.view(), dy.view(), m.view(), v.view()}},
                      {1e-3, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001, true});
-      return std::vector{y, dx, losses, lse, dlogits, table, dropped, drawn, w, m, v};
+      return std::vector{y, dx, losses, lse, dlogits, table, dropped, kept, drawn, w, m, v};
     });
     check_threads("scatter_add", [&] {
       const Array sums = Array::zeros({301, 301}, f32), index = targets.unsqueeze(1).expand({700, 301});

@@ -68,15 +68,18 @@ TEST_SUITE("cuda backend" * doctest::skip(no_device())) {
   }
   TEST_CASE("cuda: dropout has the CPU's mask, bit by bit") {
     for (const DType dtype : {f32, f64}) {
-      const Array x = normal({1001}, dtype, 4);
+      const Array x = normal({1001}, dtype, 4), dy = normal({1001}, dtype, 5);
       const RandomKey key{7, 12345};
       for (const double p : {0.0, 0.3, 1.0}) {
         const auto run = [&](Device device) {
-          const Array y = Array::empty({1001}, dtype, device);
-          REQUIRE(backend(device).dropout(y.view(), x.to(device).view(), key, p));
-          return y.to(cpu);
+          const Array y = Array::empty({1001}, dtype, device), dx = Array::empty({1001}, dtype, device),
+                      kept = Array::zeros({16}, i64, device);
+          REQUIRE(backend(device).dropout(y.view(), kept.view(), x.to(device).view(), key, p));
+          REQUIRE(backend(device).dropout_backward(dx.view(), dy.to(device).view(), kept.view(), p));
+          return std::vector{y.to(cpu), dx.to(cpu), kept.to(cpu)};
         };
-        CHECK(same_bits(run(cuda), run(cpu)));
+        const std::vector<Array> got = run(cuda), want = run(cpu);
+        for (std::size_t i = 0; i < want.size(); ++i) CHECK(same_bits(got[i], want[i]));
       }
     }
   }
