@@ -26,7 +26,7 @@ void accumulate(Tensor& into, const Tensor& gradient) {
   }
   const detail::ProfileSpan span(detail::SpanKind::backward, "(sum of gradients)");
   if (!grad_enabled() && into.state().use_count() == 1 && into.array().is_sole_owner()) {
-    kernels::add_in_place(into.array(), gradient.array());
+    kernels::binary_in_place(Binary::add, into.array(), gradient.array(), "add_");
   } else {
     into = add(into, gradient);
   }
@@ -236,7 +236,7 @@ class Walk {
 
   static void accumulate_leaf(Tensor& total, const Tensor& gradient) {
     if (!grad_enabled() && total.array().is_contiguous() && !total.requires_grad()) {
-      kernels::add_in_place(total.array(), gradient.array());
+      kernels::binary_in_place(Binary::add, total.array(), gradient.array(), "add_");
     } else {
       total = add(total, gradient);
     }

@@ -1,8 +1,11 @@
-// In-place ops: the op runs out of place on a snapshot of the tensor (its array and history), then the result
-// is written over the tensor's memory and its history replaces the tensor's. Sources that overlap the target
-// are therefore read before anything is written.
+// In-place ops. One that is recorded runs out of place on a snapshot of the tensor (its array and history);
+// then the result is written over the tensor's memory and its history replaces the tensor's. Sources that
+// overlap the target are therefore read before anything is written. Others compute straight into the memory.
+#include <algorithm>
+
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/ops/kernels.h"
 
 namespace norma {
 namespace {
@@ -52,6 +55,19 @@ const Tensor& write(const char* op, const Tensor& x, const Tensor& result) {
   return x;
 }
 
+/// Nothing to record, and nothing that recording would refuse.
+bool is_plain(const Tensor& x) {
+  return !grad_enabled() || (!x.requires_grad() && x.state()->seen_version >= x.array().recorded_version());
+}
+
+/// Whether `other` fits the target and is not changed by what is written there before it is read.
+bool can_be_read_while_writing(const Array& to, const Array& other) {
+  if (other.dtype() != to.dtype() || other.device() != to.device()) return false;
+  if (other.shape() != to.shape() && (other.numel() != 1 || other.rank() > to.rank())) return false;
+  const bool same = to.view().data == other.view().data && std::ranges::equal(to.strides(), other.strides());
+  return same || !may_overlap(to, other);
+}
+
 template <class Op>
 const Tensor& in_place(const char* op, const Tensor& x, const Tensor& other, Op compute) {
   check_defined(op, "the operand", other);
@@ -59,26 +75,46 @@ const Tensor& in_place(const char* op, const Tensor& x, const Tensor& other, Op 
   return write(op, x, compute(snapshot(x)));
 }
 
+template <class Op>
+const Tensor& in_place(const char* op, Binary kind, const Tensor& x, const Tensor& other, Op compute) {
+  check_defined(op, "the operand", other);
+  check_target(op, x, other.requires_grad());
+  // Anomaly mode looks at a result before it is written.
+  const bool plain = is_plain(x) && is_plain(other) && !AnomalyMode::active();
+  if (!plain || !can_be_read_while_writing(x.array(), other.array()))
+    return write(op, x, compute(snapshot(x)));
+  kernels::binary_in_place(kind, x.array(), other.array(), op);
+  x.state()->seen_version = x.array().version();
+  return x;
+}
+
+/// x = a x + b
+const Tensor& affine_in_place(const char* op, const Tensor& x, double a, double b) {
+  check_target(op, x, false);
+  if (!is_plain(x) || AnomalyMode::active()) return write(op, x, affine(snapshot(x), a, b));
+  kernels::affine_in_place(x.array(), a, b, op);
+  x.state()->seen_version = x.array().version();
+  return x;
+}
+
 }  // namespace
 
 const Tensor& Tensor::add_(const Tensor& other) const {
-  return in_place("add_", *this, other, [&](const Tensor& x) { return x + other; });
+  return in_place("add_", Binary::add, *this, other, [&](const Tensor& x) { return x + other; });
 }
 const Tensor& Tensor::sub_(const Tensor& other) const {
-  return in_place("sub_", *this, other, [&](const Tensor& x) { return x - other; });
+  return in_place("sub_", Binary::sub, *this, other, [&](const Tensor& x) { return x - other; });
 }
 const Tensor& Tensor::mul_(const Tensor& other) const {
-  return in_place("mul_", *this, other, [&](const Tensor& x) { return snapshot_to_save(x, other) * other; });
+  return in_place("mul_", Binary::mul, *this, other,
+                  [&](const Tensor& x) { return snapshot_to_save(x, other) * other; });
 }
 const Tensor& Tensor::div_(const Tensor& other) const {
-  return in_place("div_", *this, other, [&](const Tensor& x) { return snapshot_to_save(x, other) / other; });
+  return in_place("div_", Binary::div, *this, other,
+                  [&](const Tensor& x) { return snapshot_to_save(x, other) / other; });
 }
-const Tensor& Tensor::add_(double value) const {
-  return in_place("add_", *this, *this, [&](const Tensor& x) { return x + value; });
-}
-const Tensor& Tensor::mul_(double value) const {
-  return in_place("mul_", *this, *this, [&](const Tensor& x) { return x * value; });
-}
+const Tensor& Tensor::add_(double value) const { return affine_in_place("add_", *this, 1, value); }
+const Tensor& Tensor::mul_(double value) const { return affine_in_place("mul_", *this, value, 0); }
 const Tensor& Tensor::copy_(const Tensor& source) const {
   return in_place("copy_", *this, source, [&](const Tensor& x) {
     const Tensor y = source.to(x.dtype()).to(x.device()).expand(x.shape());

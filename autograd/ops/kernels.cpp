@@ -105,11 +105,17 @@ Array matmul(const Array& a, const Array& b) {
   return c;
 }
 
-void add_in_place(const Array& x, const Array& y) {
-  check_same_kind("add_", x, y);
-  NORMA_ASSERT(x.shape() == y.shape());
-  const detail::ProfileSpan span("add_", x);
-  backend(x.device()).binary(Binary::add, x.view(), x.view(), y.view());
+void binary_in_place(Binary op, const Array& x, const Array& y, const char* name) {
+  check_same_kind(name, x, y);
+  const View operand = x.shape() == y.shape() ? y.view() : y.expand(x.shape()).view();
+  const detail::ProfileSpan span(name, x);
+  backend(x.device()).binary(op, x.view(), x.view(), operand);
+  x.bump_version();
+}
+
+void affine_in_place(const Array& x, double a, double b, const char* name) {
+  const detail::ProfileSpan span(name, x);
+  backend(x.device()).unary(Unary::affine, x.view(), x.view(), a, b);
   x.bump_version();
 }
 

@@ -23,8 +23,11 @@ Array reduce(Reduce op, const Array& x, const Shape& kept_shape);
 Array reduce_all(Reduce op, const Array& x);
 /// a [.., m, k] times b [.., k, n]; batch axes broadcast. Ranks >= 2.
 Array matmul(const Array& a, const Array& b);
-/// x += y, same shape, dtype and device; bumps the version.
-void add_in_place(const Array& x, const Array& y);
+/// x = x op y, y broadcast to x, of its dtype and on its device, elsewhere in memory or x itself; bumps the
+/// version.
+void binary_in_place(Binary op, const Array& x, const Array& y, const char* name);
+/// x = a x + b; bumps the version.
+void affine_in_place(const Array& x, double a, double b, const char* name);
 
 /// The shape of x with the axes set to extent 1. No axes = all. Throws on repeated or invalid axes.
 Shape kept_shape(const Shape& shape, const Axes& axes, const char* op);

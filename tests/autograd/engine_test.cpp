@@ -186,6 +186,39 @@ TEST_CASE("R74 in-place with overlapping operands reads first, then writes") {
   CHECK_THROWS_MESSAGE_HAS(tensor({1}).expand({3}).add_(1), "several elements");
 }
 
+TEST_CASE(
+    "an unrecorded in-place op computes in the target's memory, with the values of the op out of place") {
+  const Tensor base = tensor({1, -2, 3, 4}), other = tensor({2, 0.5, -4, 8}), number = full({}, 0.5);
+  const auto check = [&](const char* name, const Tensor& x, auto change, const Tensor& want) {
+    CAPTURE(name);
+    const std::int64_t version = x.array().version();
+    reset_peak_memory(cpu);
+    const std::int64_t before = memory_stats(cpu).peak_bytes;
+    change(x);
+    CHECK(memory_stats(cpu).peak_bytes == before);
+    CHECK(x.array().version() == version + 1);
+    CHECK(x.to_vector<float>() == want.to_vector<float>());
+  };
+  check(
+      "add_", base.clone(), [&](const Tensor& x) { x.add_(other); }, base + other);
+  check(
+      "sub_", base.clone(), [&](const Tensor& x) { x.sub_(other); }, base - other);
+  check(
+      "mul_", base.clone(), [&](const Tensor& x) { x.mul_(other); }, base * other);
+  check(
+      "div_", base.clone(), [&](const Tensor& x) { x.div_(other); }, base / other);
+  check(
+      "a number as a tensor", base.clone(), [&](const Tensor& x) { x.mul_(number); }, base * 0.5);
+  check(
+      "numbers", base.clone(), [&](const Tensor& x) { x.mul_(3); }, base * 3);
+  check(
+      "itself", base.clone(), [&](const Tensor& x) { x.mul_(x); }, base * base);
+  const Tensor parts = base.clone();  // halves of one array
+  check(
+      "another part", parts.slice(0, {0, 2}), [&](const Tensor& x) { x.add_(parts.slice(0, {2})); },
+      tensor({4, 2}));
+}
+
 TEST_CASE("R75 detach shares memory and version, not history") {
   const Tensor x = leaf({1, 2});
   const Tensor y = x * 2;
