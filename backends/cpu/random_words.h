@@ -66,7 +66,7 @@ inline void random_mask(RandomKey key, std::int64_t first, std::uint64_t thresho
 }
 
 /// Calls body(begin, n, kept) for pieces of [0, count), in parallel blocks: kept[k] is 1 where the mask keeps
-/// element begin + k, k < n, else 0. n is mask_lanes but at the end.
+/// element begin + k, k < n, else 0, and 0 from n to mask_lanes. n is mask_lanes but at the end.
 template <class Body>
 void for_each_mask(std::int64_t count, RandomKey key, double p, Body&& body) {
   parallel_for(count, block_elements, [&](std::int64_t begin, std::int64_t end) {
@@ -75,7 +75,9 @@ void for_each_mask(std::int64_t count, RandomKey key, double p, Body&& body) {
     alignas(64) std::uint8_t kept[mask_lanes];
     for (; begin < end; begin += mask_lanes) {
       random_mask(own, begin, threshold, kept);
-      body(begin, std::min<std::int64_t>(mask_lanes, end - begin), kept);
+      const std::int64_t n = std::min<std::int64_t>(mask_lanes, end - begin);
+      if (n < mask_lanes) std::fill(kept + n, kept + mask_lanes, std::uint8_t{0});
+      body(begin, n, kept);
     }
   });
 }
