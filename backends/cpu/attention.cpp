@@ -14,26 +14,26 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// Largest of `count` scores, a multiple of score_lanes; NaN is passed over.
+/// Largest of `count` scores, a multiple of vector_lanes; NaN is passed over.
 template <class T>
 T largest_score(const T* s, std::int64_t count) {
-  ScoreVector<T> largest = ScoreVector<T>{} - std::numeric_limits<T>::infinity(), x;
-  for (std::int64_t j = 0; j < count; j += score_lanes) {
+  LaneVector<T> largest = LaneVector<T>{} - std::numeric_limits<T>::infinity(), x;
+  for (std::int64_t j = 0; j < count; j += vector_lanes) {
     load(x, s + j);
     largest = x > largest ? x : largest;
   }
   return largest_of<T>(largest);
 }
 
-/// Scores of a row, `count` of them, a multiple of score_lanes, to weights e^(s - largest); returns their
+/// Scores of a row, `count` of them, a multiple of vector_lanes, to weights e^(s - largest); returns their
 /// sum.
 template <class T>
 double weigh(T* s, std::int64_t count, T largest) {
-  constexpr std::int64_t block = 32 * score_lanes;  // 32 additions a lane, so that f32 keeps its digits
+  constexpr std::int64_t block = 32 * vector_lanes;  // 32 additions a lane, so that f32 keeps its digits
   double total = 0;
   for (std::int64_t begin = 0; begin < count; begin += block) {
-    ScoreVector<T> sum{}, x;
-    for (std::int64_t j = begin; j < std::min(count, begin + block); j += score_lanes) {
+    LaneVector<T> sum{}, x;
+    for (std::int64_t j = begin; j < std::min(count, begin + block); j += vector_lanes) {
       load(x, s + j);
       x -= largest;
       exp_negative<T>(x);

@@ -18,13 +18,15 @@ namespace norma {
 inline constexpr std::int64_t query_block = 64;
 inline constexpr std::int64_t attention_work = 1 << 20;  // multiply-adds per parallel block, at least
 
-inline std::int64_t whole_lanes(std::int64_t n) { return (n + score_lanes - 1) / score_lanes * score_lanes; }
+inline std::int64_t whole_lanes(std::int64_t n) {
+  return (n + vector_lanes - 1) / vector_lanes * vector_lanes;
+}
 
 /// Distance of rows of scores: whole lanes, but no multiple of 2 KiB, which would crowd into a few sets of
 /// L1.
 inline std::int64_t score_stride(std::int64_t keys) {
   const std::int64_t stride = whole_lanes(keys);
-  return stride % 512 == 0 ? stride + score_lanes : stride;
+  return stride % 512 == 0 ? stride + vector_lanes : stride;
 }
 
 /// A view [batch, heads, length, width] whose rows have no gaps.
@@ -129,9 +131,9 @@ template <class T>
 void end_row(T* s, std::int64_t limit, std::int64_t end) {
   const std::int64_t whole = whole_lanes(limit);
   if (limit < whole) {
-    T* const last = s + whole - score_lanes;
-    for (std::int64_t lane = 0; lane < score_lanes; ++lane)
-      last[lane] = whole - score_lanes + lane < limit ? last[lane] : -std::numeric_limits<T>::infinity();
+    T* const last = s + whole - vector_lanes;
+    for (std::int64_t lane = 0; lane < vector_lanes; ++lane)
+      last[lane] = whole - vector_lanes + lane < limit ? last[lane] : -std::numeric_limits<T>::infinity();
   }
   if (whole < end) std::fill(s + whole, s + end, T(0));
 }

@@ -134,13 +134,13 @@ class Backward {
     const T high = static_cast<T>(lse), low = static_cast<T>(lse - static_cast<double>(high));
     end_row(p, limit, end), end_row(ds, limit, end);
     const std::int64_t whole = whole_lanes(limit);
-    ScoreVector<T> x, dx;
-    for (std::int64_t j = 0; j < whole; j += score_lanes) {
+    LaneVector<T> x, dx;
+    for (std::int64_t j = 0; j < whole; j += vector_lanes) {
       load(x, p + j);
       load(dx, ds + j);
       x = x - high - low;
       exp_negative<T>(x);
-      dx = x == T(0) ? ScoreVector<T>{} : x * (dx - mean) * scale;
+      dx = x == T(0) ? LaneVector<T>{} : x * (dx - mean) * scale;
       store(p + j, x);
       store(ds + j, dx);
     }

@@ -8,7 +8,7 @@
 
 #include "backends/cpu/blas.h"
 #include "backends/cpu/gemm/panel_product.h"
-#include "backends/cpu/score_vector.h"
+#include "backends/cpu/lane_vector.h"
 #include "backends/cpu/scratch.h"
 
 namespace norma {
@@ -17,18 +17,18 @@ namespace norma {
 template <class T>
 bool is_finite(std::int64_t k, std::int64_t n, Matrix<const T> x) {
   if (x.leading == n) n *= k, k = 1;
-  ScoreVector<T> zeros{}, more{}, values, others;  // x * 0 is 0 or NaN
+  LaneVector<T> zeros{}, more{}, values, others;  // x * 0 is 0 or NaN
   T zero = 0;
   for (std::int64_t i = 0; i < k; ++i) {
     const T* row = x.data + i * x.leading;
     std::int64_t j = 0;
-    for (; j + 2 * score_lanes <= n; j += 2 * score_lanes) {
+    for (; j + 2 * vector_lanes <= n; j += 2 * vector_lanes) {
       load(values, row + j);
-      load(others, row + j + score_lanes);
+      load(others, row + j + vector_lanes);
       zeros += values * T(0);
       more += others * T(0);
     }
-    for (; j + score_lanes <= n; j += score_lanes) {
+    for (; j + vector_lanes <= n; j += vector_lanes) {
       load(values, row + j);
       zeros += values * T(0);
     }

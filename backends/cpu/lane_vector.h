@@ -1,5 +1,5 @@
-// Scores of attention by groups, as vectors of GCC and clang: what a loop over them adds up or compares stays
-// in registers. Vectors are handed on as references, since the ABI of vector arguments has variants.
+// Values of a row by groups of 16, as vectors of GCC and clang: what a loop over them adds up or compares
+// stays in registers. Vectors are handed on as references, since the ABI of vector arguments has variants.
 #pragma once
 
 #include <cmath>
@@ -14,9 +14,9 @@ namespace norma {
 template <class T, int n>
 using VectorOf __attribute__((vector_size(n * sizeof(T)))) = T;
 
-inline constexpr int score_lanes = 16;  // loops over scores run over whole groups of so many
+inline constexpr int vector_lanes = 16;
 template <class T>
-using ScoreVector = VectorOf<T, score_lanes>;
+using LaneVector = VectorOf<T, vector_lanes>;
 
 template <class Vector, class T>
 [[gnu::always_inline]] inline void load(Vector& x, const T* from) {
@@ -46,23 +46,23 @@ template <class T, int n, class Combine>
 }
 
 template <class T>
-[[gnu::always_inline]] inline T sum_of(const ScoreVector<T>& x) {
-  return fold<T, score_lanes>(x, [](auto& a, const auto& b) { a += b; });
+[[gnu::always_inline]] inline T sum_of(const LaneVector<T>& x) {
+  return fold<T, vector_lanes>(x, [](auto& a, const auto& b) { a += b; });
 }
 /// Largest of values none of which is NaN.
 template <class T>
-[[gnu::always_inline]] inline T largest_of(const ScoreVector<T>& x) {
-  return fold<T, score_lanes>(x, [](auto& a, const auto& b) { a = a > b ? a : b; });
+[[gnu::always_inline]] inline T largest_of(const LaneVector<T>& x) {
+  return fold<T, vector_lanes>(x, [](auto& a, const auto& b) { a = a > b ? a : b; });
 }
 
 /// x becomes e^x, x <= 40.
 template <class T>
-[[gnu::always_inline]] inline void exp_negative(ScoreVector<T>& x) {
+[[gnu::always_inline]] inline void exp_negative(LaneVector<T>& x) {
   if constexpr (sizeof(T) == 4) {
     detail::raise_exp_negative(x);
     x *= T(0x1p-64);
   } else {
-    for (int lane = 0; lane < score_lanes; ++lane) x[lane] = std::exp(x[lane]);
+    for (int lane = 0; lane < vector_lanes; ++lane) x[lane] = std::exp(x[lane]);
   }
 }
 
