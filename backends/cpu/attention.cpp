@@ -2,7 +2,7 @@
 //   s = scale q k^T;  s = cap tanh(s / cap);  hidden keys: s = -inf;  p = softmax(s);  y = p v
 //   q [batch, heads, q_length, d]  k [batch, kv_heads, k_length, d]  v [batch, kv_heads, k_length, d_v]
 //   y [batch, heads, q_length, d_v]  lse = ln(sum(exp(s))): f64 [batch, heads, q_length]
-// Blocks of queries of one head are independent and run in parallel; only a block's scores are in memory.
+// Blocks of queries of one head are independent and run in parallel; only the scores of a few are in memory.
 // Causality skips the keys that no query of the block sees. A row that sees no key is 0, its lse -inf.
 #include "backends/cpu/attention.h"
 
@@ -14,38 +14,35 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// Largest of `count` scores, a multiple of score_lanes.
+/// Largest of `count` scores, a multiple of vector_lanes; NaN is passed over.
 template <class T>
-T largest_of(const T* s, std::int64_t count) {
-  T lanes[score_lanes];
-  std::fill_n(lanes, score_lanes, -std::numeric_limits<T>::infinity());
-  for (std::int64_t j = 0; j < count; j += score_lanes) {
-    for (std::int64_t lane = 0; lane < score_lanes; ++lane)
-      lanes[lane] = s[j + lane] > lanes[lane] ? s[j + lane] : lanes[lane];
+T largest_score(const T* s, std::int64_t count) {
+  LaneVector<T> largest = LaneVector<T>{} - std::numeric_limits<T>::infinity(), x;
+  for (std::int64_t j = 0; j < count; j += vector_lanes) {
+    load(x, s + j);
+    largest = x > largest ? x : largest;
   }
-  return *std::max_element(lanes, lanes + score_lanes);
+  return largest_of<T>(largest);
 }
 
-/// Scores of one row to weights e^(s - max), 0 from `limit` to `keys`; returns the factor that makes them
-/// probabilities. There is room for whole lanes.
+/// Scores of a row, `count` of them, a multiple of vector_lanes, to weights e^(s - largest); returns their
+/// sum.
 template <class T>
-T weights_of_row(T* s, std::int64_t limit, std::int64_t keys, double& lse) {
-  const std::int64_t whole = whole_lanes(limit);
-  std::fill(s + limit, s + whole, -std::numeric_limits<T>::infinity());
-  if (whole < keys) std::fill(s + whole, s + keys, T(0));
-  const T largest = largest_of(s, whole);
-  if (largest == -std::numeric_limits<T>::infinity()) {
-    const bool poisoned = std::any_of(s, s + limit, [](T value) { return value != value; });
-    if (!poisoned) {  // sees no key
-      std::fill(s, s + limit, T(0));
-      lse = -infinity;
-      return T(0);
+double weigh(T* s, std::int64_t count, T largest) {
+  constexpr std::int64_t block = 32 * vector_lanes;  // 32 additions a lane, so that f32 keeps its digits
+  double total = 0;
+  for (std::int64_t begin = 0; begin < count; begin += block) {
+    LaneVector<T> sum{}, x;
+    for (std::int64_t j = begin; j < std::min(count, begin + block); j += vector_lanes) {
+      load(x, s + j);
+      x -= largest;
+      exp_negative<T>(x);
+      store(s + j, x);
+      sum += x;
     }
+    total += static_cast<double>(sum_of<T>(sum));
   }
-  const double sum =
-      block_sum<T>(whole, [=](std::int64_t j) { return s[j] = vector_exp_negative(s[j] - largest); });
-  lse = static_cast<double>(largest) + std::log(sum);
-  return static_cast<T>(1 / sum);
+  return total;
 }
 
 template <class T>
@@ -58,52 +55,71 @@ class Forward {
   void run() const {
     const std::int64_t length = scores_.q().length, keys = scores_.k().length;
     if (length == 0 || scores_.batch() * scores_.heads() == 0) return;
-    // Which (batch, key head) need zero weights to be skipped: 1 where something is not finite and a mask
-    // hides keys.
-    Scratch<bool> skip(scores_.batch() * scores_.kv_heads());
-    parallel_for(scores_.batch() * scores_.kv_heads(),
-                 std::max<std::int64_t>(1, block_elements / (keys * v_.width + 1)),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t i = begin; i < end; ++i) {
-                     const std::int64_t b = i / scores_.kv_heads(), h = i % scores_.kv_heads();
-                     skip.data()[i] = scores_.is_masked() && !is_finite_head(v_, b, h);
-                   }
-                 });
     const std::int64_t blocks = (length + query_block - 1) / query_block,
                        rows = std::min(length, query_block);
     const std::int64_t work = rows * keys * (scores_.q().width + v_.width) + 1;
-    parallel_for(scores_.batch() * scores_.heads() * blocks, std::max<std::int64_t>(1, attention_work / work),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   const SerialBlas serial;
-                   Scratch<T> buffer(rows * score_stride(keys));
-                   for (std::int64_t task = begin; task < end; ++task) {
-                     const std::int64_t head = task / blocks, b = head / scores_.heads(),
-                                        h = head % scores_.heads();
-                     const bool skips = skip.data()[b * scores_.kv_heads() + h / scores_.group()];
-                     run_block(b, h, task % blocks * query_block, buffer.data(), skips);
-                   }
-                 });
+    // Blocks of one head follow one another, for which its keys are packed once.
+    const std::int64_t grain = std::max(attention_work / work, std::min<std::int64_t>(blocks, 4));
+    parallel_for(
+        scores_.batch() * scores_.heads() * blocks, grain, [&](std::int64_t begin, std::int64_t end) {
+          const SerialBlas serial;
+          Scratch<T> buffer(rows * score_stride(keys));
+          const Heads<const T>& k = scores_.k();
+          Factor<T> keys_t(scores_.kernels(), k.matrix(k.data, true), k.width, keys);
+          Factor<T> values(scores_.kernels(), v_.matrix(v_.data), keys, v_.width);
+          std::int64_t taken = -1;  // the head of keys and values that the factors hold
+          for (std::int64_t task = begin; task < end; ++task) {
+            const std::int64_t head = task / blocks, b = head / scores_.heads(), h = head % scores_.heads();
+            const std::int64_t kv_head = h / scores_.group(), now = b * scores_.kv_heads() + kv_head;
+            if (now != taken && keys > 0) {
+              keys_t.set(k.matrix(k.at(b, kv_head, 0), true));
+              values.set(v_.matrix(v_.at(b, kv_head, 0)), scores_.is_masked());
+              taken = now;
+            }
+            const std::int64_t first = task % blocks * query_block;
+            keys_t.for_tiles(std::min(query_block, length - first), [&](std::int64_t i, std::int64_t count) {
+              run_rows(b, h, first + i, count, buffer.data(), keys_t, values);
+            });
+          }
+        });
   }
 
  private:
-  void run_block(std::int64_t b, std::int64_t h, std::int64_t first, T* s, bool skips) const {
-    const std::int64_t length = scores_.q().length, rows = std::min(query_block, length - first);
-    const std::int64_t keys = scores_.limit(first + rows - 1), stride = score_stride(keys);
-    double* lse = lse_ + (b * scores_.heads() + h) * length + first;
-    if (keys > 0) scores_.products(b, h, first, rows, keys, s, stride);
-    T factor[query_block];
+  /// The scores s of these queries go through the first cache: there are no more rows than a tile has, where
+  /// tiles make them.
+  void run_rows(std::int64_t b, std::int64_t h, std::int64_t first, std::int64_t rows, T* s,
+                const Factor<T>& keys_t, const Factor<T>& values) const {
+    const Heads<const T>& q = scores_.q();
+    const Ends ends = scores_.ends(first, rows);
+    const std::int64_t keys = ends.columns, stride = score_stride(keys);
+    double* lse = lse_ + (b * scores_.heads() + h) * q.length + first;
+    if (keys > 0) {
+      keys_t.multiply_within(ends, rows, scores_.options().scale, q.matrix(q.at(b, h, first)), {s, stride});
+    }
+    // Step by step for all rows: the processor does not wait for one row's largest score or sum.
+    T largest[query_block], factor[query_block];
+    double sum[query_block];
     for (std::int64_t r = 0; r < rows; ++r) {
       T* row = s + r * stride;
-      const std::int64_t limit = std::min(keys, scores_.limit(first + r));
+      const std::int64_t limit = ends.of(r);
       scores_.apply_cap(row, limit, nullptr);
       scores_.apply_mask(row, limit, b, h, first + r);
-      factor[r] = weights_of_row(row, limit, keys, lse[r]);
+      end_row(row, limit, values.columns_read(ends, r));
+      largest[r] = largest_score(row, whole_lanes(limit));
     }
-    const std::int64_t kv_head = h / scores_.group();
-    if (keys > 0) {
-      weighted_rows<T>(rows, v_.width, keys, {s, stride}, v_.matrix(v_.at(b, kv_head, 0)), false,
-                       y_.matrix(y_.at(b, h, first)), skips);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      T* row = s + r * stride;
+      const std::int64_t limit = ends.of(r);
+      const bool none = largest[r] == -std::numeric_limits<T>::infinity() &&
+                        std::none_of(row, row + limit, [](T value) { return value != value; });
+      if (none) std::fill(row, row + whole_lanes(limit), T(0));  // sees no key
+      sum[r] = none ? 0 : weigh(row, whole_lanes(limit), largest[r]);
     }
+    for (std::int64_t r = 0; r < rows; ++r) {
+      lse[r] = sum[r] == 0 ? -infinity : static_cast<double>(largest[r]) + std::log(sum[r]);
+      factor[r] = static_cast<T>(1 / sum[r]);
+    }
+    if (keys > 0) values.multiply(ends, rows, {s, stride}, y_.matrix(y_.at(b, h, first)));
     for (std::int64_t r = 0; r < rows; ++r) {
       T* y = y_.at(b, h, first + r);
       if (lse[r] == -infinity) {

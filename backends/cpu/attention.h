@@ -1,10 +1,11 @@
-// What the forward and backward pass of attention share: extents, heads in memory, masked scores of a block
-// of queries, and products with probabilities.
+// What the forward and backward pass of attention share: extents, heads in memory, and masked scores of a
+// block of queries.
 #pragma once
 
 #include <cmath>
+#include <cstring>
 
-#include "backends/cpu/blas.h"
+#include "backends/cpu/attention_factor.h"
 #include "backends/cpu/scratch.h"
 #include "backends/cpu/sums.h"
 #include "backends/cpu/vector_math.h"
@@ -13,18 +14,19 @@
 
 namespace norma {
 
-// Rows of scores at a time: with 1024 keys, 192 KiB of f32 stay in L2.
-inline constexpr std::int64_t query_block = 48;
-inline constexpr std::int64_t score_lanes = 16;          // loops over scores run over whole groups of so many
+// Queries of a block: with 1024 keys, the 256 KiB of its scores in f32 stay in L2.
+inline constexpr std::int64_t query_block = 64;
 inline constexpr std::int64_t attention_work = 1 << 20;  // multiply-adds per parallel block, at least
 
-inline std::int64_t whole_lanes(std::int64_t n) { return (n + score_lanes - 1) / score_lanes * score_lanes; }
+inline std::int64_t whole_lanes(std::int64_t n) {
+  return (n + vector_lanes - 1) / vector_lanes * vector_lanes;
+}
 
 /// Distance of rows of scores: whole lanes, but no multiple of 2 KiB, which would crowd into a few sets of
 /// L1.
 inline std::int64_t score_stride(std::int64_t keys) {
   const std::int64_t stride = whole_lanes(keys);
-  return stride % 512 == 0 ? stride + score_lanes : stride;
+  return stride % 512 == 0 ? stride + vector_lanes : stride;
 }
 
 /// A view [batch, heads, length, width] whose rows have no gaps.
@@ -79,17 +81,17 @@ class AttentionScores {
   bool is_masked() const { return mask_.defined() || options_.causal; }
   const AttentionOptions& options() const { return options_; }
 
-  /// Number of keys from the first that query i may see as far as causality goes.
-  std::int64_t limit(std::int64_t i) const {
-    return options_.causal ? std::clamp<std::int64_t>(i + 1 + k_.length - q_.length, 0, k_.length)
-                           : k_.length;
+  /// Which keys the queries [first, first + rows) may see as far as causality goes.
+  Ends ends(std::int64_t first, std::int64_t rows) const {
+    if (!options_.causal) return {k_.length, 0, k_.length};
+    const std::int64_t end = first + 1 + k_.length - q_.length;
+    return {end, 1, std::clamp<std::int64_t>(end + rows - 1, 0, k_.length)};
   }
-
-  /// scores [rows, keys], `stride` apart, = scale * q k^T for queries [first, first + rows).
-  void products(std::int64_t b, std::int64_t h, std::int64_t first, std::int64_t rows, std::int64_t keys,
-                T* scores, std::int64_t stride) const {
-    gemm<T>(rows, keys, q_.width, options_.scale, q_.matrix(q_.at(b, h, first)),
-            k_.matrix(k_.at(b, h / group(), 0), true), 0, {scores, stride});
+  /// Kernels whose tiles take the products of blocks of queries; nullptr: they are left to gemm.
+  const GemmKernels* kernels() const {
+    constexpr std::int64_t fewest_queries = 16;  // for which packing pays
+    if (sizeof(T) != 4 || q_.length < fewest_queries) return nullptr;
+    return f32_kernels({std::min(q_.length, query_block), k_.length, q_.width});
   }
   /// s = cap * tanh(s / cap); slopes, where wanted, get the derivative.
   void apply_cap(T* s, std::int64_t count, T* slopes) const {
@@ -124,39 +126,16 @@ class AttentionScores {
   std::int64_t batch_, heads_, kv_heads_;
 };
 
-/// True when no element of the head is NaN or infinite.
+/// Ends a row of scores after `limit`: to whole lanes with -inf, from there to `end` with 0.
 template <class T>
-bool is_finite_head(const Heads<const T>& x, std::int64_t b, std::int64_t h) {
-  T zeros[score_lanes] = {};  // x * 0 is 0 or NaN
-  for (std::int64_t i = 0; i < x.length; ++i) {
-    const T* row = x.at(b, h, i);
-    std::int64_t j = 0;
-    for (; j + score_lanes <= x.width; j += score_lanes) {
-      for (std::int64_t lane = 0; lane < score_lanes; ++lane) zeros[lane] += row[j + lane] * T(0);
-    }
-    for (; j < x.width; ++j) zeros[0] += row[j] * T(0);
+void end_row(T* s, std::int64_t limit, std::int64_t end) {
+  const std::int64_t whole = whole_lanes(limit);
+  if (limit < whole) {
+    T* const last = s + whole - vector_lanes;
+    for (std::int64_t lane = 0; lane < vector_lanes; ++lane)
+      last[lane] = whole - vector_lanes + lane < limit ? last[lane] : -std::numeric_limits<T>::infinity();
   }
-  T zero = 0;
-  for (const T value : zeros) zero += value;
-  return zero == 0;
-}
-
-/// c [m, n] (+)= p [m, k] x [k, n]. With `skip_zeros`, elements of p that are exactly 0 are left out instead
-/// of multiplied: a NaN behind a mask must not leak.
-template <class T>
-void weighted_rows(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<const T> p, Matrix<const T> x,
-                   bool add, Matrix<T> c, bool skip_zeros) {
-  if (!skip_zeros) return gemm<T>(m, n, k, 1, p, x, add ? 1 : 0, c);
-  for (std::int64_t i = 0; i < m; ++i) {
-    T* to = c.data + i * c.leading;
-    if (!add) std::fill(to, to + n, T(0));
-    for (std::int64_t l = 0; l < k; ++l) {
-      const T weight = p.transposed ? p.data[l * p.leading + i] : p.data[i * p.leading + l];
-      if (weight == T(0)) continue;
-      const T* from = x.data + l * x.leading;
-      for (std::int64_t j = 0; j < n; ++j) to[j] += weight * from[j];
-    }
-  }
+  if (whole < end) std::fill(s + whole, s + end, T(0));
 }
 
 }  // namespace norma

@@ -18,31 +18,59 @@ class Backward {
       : scores_(q, k, mask, options), dq_(dq), dk_(dk), dv_(dv), dy_(dy), y_(y), v_(v), lse_(lse) {}
 
   void run() const {
-    const std::int64_t keys = scores_.k().length, rows = std::min(scores_.q().length, query_block);
+    const std::int64_t keys = scores_.k().length;
     const std::int64_t work =
         scores_.q().length * keys * scores_.group() * 3 * (scores_.q().width + v_.width) + 1;
     parallel_for(scores_.batch() * scores_.kv_heads(), std::max<std::int64_t>(1, attention_work / work),
                  [&](std::int64_t begin, std::int64_t end) {
                    const SerialBlas serial;
-                   const std::int64_t stride = score_stride(keys);
-                   Scratch<T> buffer((2 * rows + 1) * stride);
+                   Work work_memory(*this);
                    for (std::int64_t task = begin; task < end; ++task) {
-                     run_head(task / scores_.kv_heads(), task % scores_.kv_heads(), buffer.data(),
-                              rows * stride);
+                     run_head(task / scores_.kv_heads(), task % scores_.kv_heads(), work_memory);
                    }
                  });
   }
 
  private:
-  void run_head(std::int64_t b, std::int64_t kv_head, T* buffer, std::int64_t block_size) const {
-    clear(dk_, b, kv_head);
-    clear(dv_, b, kv_head);
+  /// The factors of a head, and scores: p and ds hold those of a block of queries, slopes those of one.
+  struct Work {
+    explicit Work(const Backward& x)
+        : keys_t(x.kernels(), x.k().matrix(x.k().data, true), x.k().width, x.k().length),
+          values_t(x.kernels(), x.v_.matrix(x.v_.data, true), x.v_.width, x.v_.length),
+          keys(x.kernels(), x.k().matrix(x.k().data), x.k().length, x.k().width),
+          queries(x.kernels(), x.q().matrix(x.q().data), x.q().length, x.q().width),
+          dys(x.kernels(), x.dy_.matrix(x.dy_.data), x.dy_.length, x.dy_.width),
+          p(query_block * score_stride(x.k().length)),
+          ds(query_block * score_stride(x.k().length)),
+          slopes(score_stride(x.k().length)) {}
+    Factor<T> keys_t, values_t, keys, queries, dys;
+    Scratch<T> p, ds, slopes;
+  };
+
+  const Heads<const T>& q() const { return scores_.q(); }
+  const Heads<const T>& k() const { return scores_.k(); }
+  const GemmKernels* kernels() const { return scores_.kernels(); }
+
+  void run_head(std::int64_t b, std::int64_t kv_head, Work& work) const {
+    if (q().length == 0 || k().length == 0) {
+      clear(dk_, b, kv_head), clear(dv_, b, kv_head);
+      for (std::int64_t h = kv_head * scores_.group(); h < (kv_head + 1) * scores_.group(); ++h)
+        clear(dq_, b, h);
+      return;
+    }
+    const bool hides = scores_.is_masked();
+    work.keys.set(k().matrix(k().at(b, kv_head, 0)), hides);
+    work.keys_t.set(k().matrix(k().at(b, kv_head, 0), true));
+    work.values_t.set(v_.matrix(v_.at(b, kv_head, 0), true));
+    bool add = false;
     for (std::int64_t h = kv_head * scores_.group(); h < (kv_head + 1) * scores_.group(); ++h) {
-      const bool finite = is_finite_head(scores_.k(), b, kv_head) && is_finite_head(scores_.q(), b, h) &&
-                          is_finite_head(dy_, b, h);
-      const bool skips = scores_.is_masked() && !finite;
-      for (std::int64_t first = 0; first < scores_.q().length; first += query_block) {
-        run_block(b, h, first, buffer, buffer + block_size, buffer + 2 * block_size, skips);
+      work.queries.set(q().matrix(q().at(b, h, 0)), hides);
+      work.dys.set(dy_.matrix(dy_.at(b, h, 0)), hides);
+      // From the last queries, which see all keys, so that nothing is added to what was not written yet.
+      for (std::int64_t first = (q().length - 1) / query_block * query_block; first >= 0;
+           first -= query_block) {
+        run_block(b, h, first, work, add);
+        add = true;
       }
     }
   }
@@ -50,59 +78,76 @@ class Backward {
     for (std::int64_t i = 0; i < x.length; ++i) std::fill_n(x.at(b, h, i), x.width, T(0));
   }
 
-  /// p and ds hold rows of scores; slopes holds one.
-  void run_block(std::int64_t b, std::int64_t h, std::int64_t first, T* p, T* ds, T* slopes,
-                 bool skips) const {
-    const Heads<const T>&q = scores_.q(), &k = scores_.k();
-    const std::int64_t rows = std::min(query_block, q.length - first), kv_head = h / scores_.group();
-    const std::int64_t keys = scores_.limit(first + rows - 1), stride = score_stride(keys);
+  void run_block(std::int64_t b, std::int64_t h, std::int64_t first, Work& work, bool add) const {
+    const std::int64_t rows = std::min(query_block, q().length - first), kv_head = h / scores_.group();
+    const Ends ends = scores_.ends(first, rows);
+    const std::int64_t keys = ends.columns, stride = score_stride(keys);
+    T *const p = work.p.data(), *const ds = work.ds.data();
     if (keys == 0) {
       for (std::int64_t r = 0; r < rows; ++r) std::fill_n(dq_.at(b, h, first + r), dq_.width, T(0));
       return;
     }
-    scores_.products(b, h, first, rows, keys, p, stride);
-    const Matrix<const T> dy_rows = dy_.matrix(dy_.at(b, h, first));
-    gemm<T>(rows, keys, v_.width, 1, dy_rows, v_.matrix(v_.at(b, kv_head, 0), true), 0, {ds, stride});
-    for (std::int64_t r = 0; r < rows; ++r)
-      row_gradient(b, h, first + r, keys, p + r * stride, ds + r * stride, slopes);
-    weighted_rows<T>(rows, k.width, keys, {ds, stride}, k.matrix(k.at(b, kv_head, 0)), false,
-                     dq_.matrix(dq_.at(b, h, first)), skips);
-    weighted_rows<T>(keys, k.width, rows, {ds, stride, true}, q.matrix(q.at(b, h, first)), true,
-                     dk_.matrix(dk_.at(b, kv_head, 0)), skips);
-    weighted_rows<T>(keys, v_.width, rows, {p, stride, true}, dy_rows, true,
-                     dv_.matrix(dv_.at(b, kv_head, 0)), skips);
+    // Scores go through the first cache where tiles make them: no more rows at a time than a tile has.
+    work.keys_t.for_tiles(rows, [&](std::int64_t i, std::int64_t count) {
+      run_rows(b, h, first + i, count, keys, work, p + i * stride, ds + i * stride, stride);
+    });
+    work.queries.multiply_transposed(ends, rows, {ds, stride}, first, add, dk_.matrix(dk_.at(b, kv_head, 0)));
+    work.dys.multiply_transposed(ends, rows, {p, stride}, first, add, dv_.matrix(dv_.at(b, kv_head, 0)));
   }
 
-  /// Scores in p become probabilities, dp in ds becomes the gradient of the products q k^T.
-  void row_gradient(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t keys, T* p, T* ds,
-                    T* slopes) const {
-    const std::int64_t limit = std::min(keys, scores_.limit(i));
-    const double lse = lse_[(b * scores_.heads() + h) * scores_.q().length + i];
+  /// p, ds and dq of some rows of a block, which sees `keys` keys.
+  void run_rows(std::int64_t b, std::int64_t h, std::int64_t first, std::int64_t rows, std::int64_t keys,
+                Work& work, T* p, T* ds, std::int64_t stride) const {
+    const Ends ends = scores_.ends(first, rows);
+    const Matrix<const T> dys = dy_.matrix(dy_.at(b, h, first));
+    work.keys_t.multiply_within(ends, rows, scores_.options().scale, q().matrix(q().at(b, h, first)),
+                                {p, stride});
+    work.values_t.multiply_within(ends, rows, 1, dys, {ds, stride});
+    T means[query_block];  // sum(dy y)
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const T *dy = dys.data + r * dys.leading, *y = y_.at(b, h, first + r);
+      means[r] = static_cast<T>(block_sum<T>(v_.width, [=](std::int64_t c) { return dy[c] * y[c]; }));
+    }
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const Ends of_block{ends.first, ends.rise, keys};
+      const std::int64_t end =
+          std::max({work.keys.columns_read(of_block, r), work.queries.columns_read(of_block, r),
+                    work.dys.columns_read(of_block, r)});
+      row_gradient(b, h, first + r, ends.of(r), end, means[r], p + r * stride, ds + r * stride,
+                   work.slopes.data());
+    }
+    work.keys.multiply(ends, rows, {ds, stride}, dq_.matrix(dq_.at(b, h, first)));
+  }
+
+  /// Scores in p become probabilities, dp in ds becomes the gradient of the products q k^T. mean: sum(dy y).
+  void row_gradient(std::int64_t b, std::int64_t h, std::int64_t i, std::int64_t limit, std::int64_t end,
+                    T mean, T* p, T* ds, T* slopes) const {
+    const double lse = lse_[(b * scores_.heads() + h) * q().length + i];
     if (lse == -std::numeric_limits<double>::infinity()) {  // sees no key
-      std::fill(p, p + keys, T(0));
-      std::fill(ds, ds + keys, T(0));
+      std::fill(p, p + end, T(0));
+      std::fill(ds, ds + end, T(0));
       return;
     }
     scores_.apply_cap(p, limit, slopes);
     scores_.apply_mask(p, limit, b, h, i);
-    const T *dy = dy_.at(b, h, i), *y = y_.at(b, h, i);
-    const T mean = static_cast<T>(block_sum<T>(v_.width, [=](std::int64_t c) { return dy[c] * y[c]; }));
     const T scale = static_cast<T>(scores_.options().scale);
     const T high = static_cast<T>(lse), low = static_cast<T>(lse - static_cast<double>(high));
+    end_row(p, limit, end), end_row(ds, limit, end);
     const std::int64_t whole = whole_lanes(limit);
-    std::fill(p + limit, p + whole, -std::numeric_limits<T>::infinity());
-    for (std::int64_t first = 0; first < whole; first += score_lanes) {
-      for (std::int64_t j = first; j < first + score_lanes; ++j) {
-        p[j] = vector_exp_negative(p[j] - high - low);
-        ds[j] = p[j] == T(0) ? T(0) : p[j] * (ds[j] - mean) * scale;
-      }
+    LaneVector<T> x, dx;
+    for (std::int64_t j = 0; j < whole; j += vector_lanes) {
+      load(x, p + j);
+      load(dx, ds + j);
+      x = x - high - low;
+      exp_negative<T>(x);
+      dx = x == T(0) ? LaneVector<T>{} : x * (dx - mean) * scale;
+      store(p + j, x);
+      store(ds + j, dx);
     }
+    if (lse != lse) std::fill(p + limit, p + whole, T(0)), std::fill(ds + limit, ds + whole, T(0));
     if (scores_.options().cap > 0) {
       for (std::int64_t j = 0; j < limit; ++j) ds[j] = ds[j] == T(0) ? T(0) : ds[j] * slopes[j];
     }
-    if (whole >= keys) return;
-    std::fill(p + whole, p + keys, T(0));
-    std::fill(ds + whole, ds + keys, T(0));
   }
 
   AttentionScores<T> scores_;

@@ -68,6 +68,10 @@ bool own_gemm<double>(const ProductExtents&) {
   return false;
 }
 
+const GemmKernels* f32_kernels(const ProductExtents& extents) {
+  return bf16_parts(extents) > 0 ? nullptr : gemm_kernels();
+}
+
 void gemm_plus_row(const ProductExtents& extents, Matrix<const float> a, Matrix<const float> b,
                    const float* row, Matrix<float> c) {
   own_product({extents, 1, a, b, 1, c, row});

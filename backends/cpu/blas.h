@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "backends/cpu/gemm/kernels.h"
 #include "backends/matrices.h"
 
 namespace norma {
@@ -16,6 +17,10 @@ void check_blas();
 /// True where gemm uses our own kernels for a product of these extents.
 template <class T>
 bool own_gemm(const ProductExtents& extents);
+
+/// Our kernels, where they multiply f32 matrices of these extents in f32; nullptr where the precision that
+/// was asked for or the processor has others do it.
+const GemmKernels* f32_kernels(const ProductExtents& extents);
 
 /// Makes OpenBLAS run on the calling thread while it lives.
 class SerialBlas {

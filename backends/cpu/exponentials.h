@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "backends/cpu/lane_vector.h"
 #include "backends/cpu/vector_math.h"
 
 namespace norma {
@@ -57,6 +58,44 @@ double lane_sum(std::int64_t n, Term&& term) {
   return total;
 }
 
+namespace detail {
+
+/// Sum of 2^64 e^(x[j] - centre), j in [0, n), n <= lane_block. While the processor computes, memory brings
+/// what comes after these values.
+template <class T>
+double raised_exp_sum(std::int64_t n, const T* x, T centre) {
+  if constexpr (sizeof(T) != 4) {
+    return lane_sum<T>(n, [=](std::int64_t j) { return raised_exp_negative(x[j] - centre); });
+  } else {
+    LaneVector<T> sums[lanes / vector_lanes] = {};
+    const auto add = [&sums, centre](const T* values) {
+#pragma GCC unroll 4
+      for (int v = 0; v < lanes / vector_lanes; ++v) {
+        LaneVector<T> e;
+        load(e, values + v * vector_lanes);
+        e -= centre;
+        raise_exp_negative(e);
+        sums[v] += e;
+      }
+    };
+    std::int64_t j = 0;
+    for (; j + lanes <= n; j += lanes) {
+      const std::uintptr_t later = reinterpret_cast<std::uintptr_t>(x + j) + lane_block * sizeof(T);
+      for (std::uintptr_t line = 0; line < lanes * sizeof(T); line += 64)
+        __builtin_prefetch(reinterpret_cast<const void*>(later + line));
+      add(x + j);
+    }
+    if (j < n) {
+      T last[lanes];
+      std::fill(std::copy(x + j, x + n, last), last + lanes, -std::numeric_limits<T>::infinity());
+      add(last);
+    }
+    return static_cast<double>(sum_of<T>((sums[0] + sums[2]) + (sums[1] + sums[3])));
+  }
+}
+
+}  // namespace detail
+
 template <class T>
 struct ExpSum {
   T largest;
@@ -76,8 +115,7 @@ ExpSum<T> exp_sum(std::int64_t n, const T* x) {
       row.sum *= std::exp(static_cast<double>(row.largest) - static_cast<double>(largest));
     row.largest = largest;
     const T centre = largest == nothing ? T(0) : largest;  // -inf so far: e^-inf each, not e^(-inf + inf)
-    row.sum +=
-        0x1p-64 * lane_sum<T>(count, [=](std::int64_t j) { return raised_exp_negative(block[j] - centre); });
+    row.sum += 0x1p-64 * detail::raised_exp_sum<T>(count, block, centre);
   }
   if (n > 0 && row.largest == nothing) row.sum = std::numeric_limits<double>::quiet_NaN();
   return row;

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #ifdef __SSE2__
-#  include <emmintrin.h>
+#  include <immintrin.h>
 #endif
 
 namespace norma {
@@ -17,12 +17,31 @@ inline constexpr std::int64_t streamed_bytes = std::int64_t{48} << 20;
 
 namespace detail {
 
-/// to[0, bytes) = from[0, bytes); to: aligned to 16, bytes: a multiple of 16. Call streamed() at the end.
-inline void stream(void* to, const void* from, std::int64_t bytes) {
+// The widest store there is: a line that leaves in one piece, or in two, is not left half written for long.
+#if defined(__AVX512F__)
+using StreamedVector = __m512i;
+inline void stream(StreamedVector* to, const void* from) {
+  _mm512_stream_si512(to, _mm512_loadu_si512(from));
+}
+#elif defined(__AVX__)
+using StreamedVector = __m256i;
+inline void stream(StreamedVector* to, const void* from) {
+  _mm256_stream_si256(to, _mm256_loadu_si256(static_cast<const __m256i*>(from)));
+}
+#elif defined(__SSE2__)
+using StreamedVector = __m128i;
+inline void stream(StreamedVector* to, const void* from) {
+  _mm_stream_si128(to, _mm_loadu_si128(static_cast<const __m128i*>(from)));
+}
+#endif
+
+/// to[0, bytes) = from[0, bytes); to: aligned to 64, bytes: a multiple of 64. Call streamed() at the end.
+inline void stream_lines(void* to, const void* from, std::int64_t bytes) {
 #ifdef __SSE2__
-  const auto* source = static_cast<const __m128i*>(from);
-  auto* target = static_cast<__m128i*>(to);
-  for (std::int64_t i = 0; i < bytes / 16; ++i) _mm_stream_si128(target + i, _mm_loadu_si128(source + i));
+  constexpr auto width = static_cast<std::int64_t>(sizeof(StreamedVector));
+  auto* const target = static_cast<StreamedVector*>(to);
+  for (std::int64_t i = 0; i < bytes / width; ++i)
+    stream(target + i, static_cast<const char*>(from) + i * width);
 #else
   std::memcpy(to, from, static_cast<std::size_t>(bytes));
 #endif
@@ -48,7 +67,7 @@ void stream_row(std::int64_t n, T* y, Value&& value) {
   while (n - j >= line) {
     const std::int64_t count = std::min(most, (n - j) / line * line);
     for (std::int64_t k = 0; k < count; ++k) made[k] = value(j + k);
-    detail::stream(y + j, made, count * static_cast<std::int64_t>(sizeof(T)));
+    detail::stream_lines(y + j, made, count * static_cast<std::int64_t>(sizeof(T)));
     j += count;
   }
   for (; j < n; ++j) y[j] = value(j);

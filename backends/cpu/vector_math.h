@@ -7,6 +7,8 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 namespace norma {
 
@@ -22,13 +24,34 @@ inline float power_of_two(std::int32_t n) {  // n in [-126, 127]
   return std::bit_cast<float>((n + 127) << 23);
 }
 
-/// (e^r - 1 - r) / r^2 for r in [-ln 2 / 2, ln 2 / 2].
-inline float exp_quotient(float r) {
-  float p = 1.3950543e-3f;
-  p = p * r + 8.3690419e-3f;
+/// (e^r - 1 - r) / r^2 for r in [-ln 2 / 2, ln 2 / 2]; X: float or a vector of them.
+template <class X>
+[[gnu::always_inline]] inline void exp_quotient(X& p, const X& r) {
+  p = 1.3950543e-3f * r + 8.3690419e-3f;
   p = p * r + 4.1666205e-2f;
   p = p * r + 1.6666518e-1f;
-  return p * r + 5.0000001e-1f;
+  p = p * r + 5.0000001e-1f;
+}
+
+/// x becomes 2^64 e^x; X: float or a vector of them (as references, since the ABI of vectors has variants).
+template <class X>
+[[gnu::always_inline]] inline void raise_exp_negative(X& x) {
+  using Bits = std::conditional_t<std::is_same_v<X, float>, std::uint32_t, decltype(x < x)>;
+  constexpr float shift = 12582912.0f + 127.0f + 64.0f;
+  const X shifted = x * 1.44269504f + shift;
+  const X n = shifted - shift;
+  X r = x - n * 0.693359375f, p;
+  r = r + n * 2.12194440e-4f;
+  exp_quotient(p, r);
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  Bits power;
+  X raised;
+  std::memcpy(&power, &shifted, sizeof power);
+  power <<= 23;
+  std::memcpy(&raised, &power, sizeof raised);
+  const X least = X{} - 104.0f;  // e^-104 rounds to 0; -infinity made a NaN of p
+  x = x < least ? X{} : p * raised;
 }
 
 }  // namespace detail
@@ -42,7 +65,8 @@ inline float vector_exp(float x) {
   const float n = shifted - shift;
   float r = x - n * 0.693359375f;  // ln 2 in two parts, the first exact in 9 bits
   r = r + n * 2.12194440e-4f;
-  float p = detail::exp_quotient(r);
+  float p;
+  detail::exp_quotient(p, r);
   p = p * (r * r) + r + 1.0f;
   // 2^n as a product of two, so that results below 2^-126 and above 2^127 are reached.
   const std::int32_t whole = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(shift);
@@ -52,16 +76,8 @@ inline float vector_exp(float x) {
 
 /// 2^64 e^x for x <= 40: no subnormals, so sums of these are scaled back once, at their end.
 inline float raised_exp_negative(float x) {
-  x = x < -104.0f ? -104.0f : x;
-  constexpr float shift = 12582912.0f + 127.0f + 64.0f;
-  const float shifted = x * 1.44269504f + shift;
-  const float n = shifted - shift;
-  float r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
-  float p = detail::exp_quotient(r);
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  return p * std::bit_cast<float>(std::bit_cast<std::uint32_t>(shifted) << 23);
+  detail::raise_exp_negative(x);
+  return x;
 }
 inline double raised_exp_negative(double x) { return std::exp(x) * 0x1p64; }
 

@@ -254,7 +254,9 @@ TEST_SUITE("kernels attention") {
     check_close(none.y, Values(6), 0), check_close(none.dq, Values(6), 0);
   }
   TEST_CASE("R57 NaN and infinity in hidden keys and values do not leak") {
-    for (const double poison : {std::nan(""), static_cast<double>(INFINITY)}) {
+    for (const auto& [poison, dtype] :
+         {std::pair(std::nan(""), f64), std::pair(std::nan(""), f32), std::pair<double, DType>(INFINITY, f64),
+          std::pair<double, DType>(INFINITY, f32)}) {
       for (const bool causal : {false, true}) {
         Case c{.batch = 1,
                .heads = 2,
@@ -263,7 +265,8 @@ TEST_SUITE("kernels attention") {
                .keys = 70,
                .d = 4,
                .d_v = 4,
-               .options = {.scale = 0.5, .causal = causal}};
+               .options = {.scale = 0.5, .causal = causal},
+               .dtype = dtype};
         // Key 69 is hidden from all but, when causal, the last query.
         const Array mask = mask_of(c, boolean, [&](auto, auto, auto, auto j) { return causal || j != 69; });
         const View hidden = causal ? View{} : mask.view();
@@ -271,17 +274,49 @@ TEST_SUITE("kernels attention") {
         Run dirty = clean;
         dirty.k = clean.k.clone(), dirty.v = clean.v.clone();
         for (std::int64_t e = 0; e < 4; ++e) {
-          dirty.k.data<double>()[69 * 4 + e] = dirty.v.data<double>()[69 * 4 + e] = poison;
+          for (const Array* x : {&dirty.k, &dirty.v}) {
+            if (dtype == f64) x->data<double>()[69 * 4 + e] = poison;
+            if (dtype == f32) x->data<float>()[69 * 4 + e] = static_cast<float>(poison);
+          }
         }
         dirty.go(c, hidden);
         const std::int64_t rows = causal ? 69 : 70;
-        check_close(dirty.y.slice(2, {0, rows}), clean.y.slice(2, {0, rows}), 1e-12);
-        check_close(dirty.dq.slice(2, {0, rows}), clean.dq.slice(2, {0, rows}), 1e-12);
+        const double tolerance = dtype == f32 ? 1e-5 : 1e-12;
+        check_close(dirty.y.slice(2, {0, rows}), clean.y.slice(2, {0, rows}), tolerance);
+        check_close(dirty.dq.slice(2, {0, rows}), clean.dq.slice(2, {0, rows}), tolerance);
         if (!causal) {
-          check_close(dirty.dk, clean.dk, 1e-12), check_close(dirty.dv, clean.dv, 1e-12);
+          check_close(dirty.dk, clean.dk, tolerance), check_close(dirty.dv, clean.dv, tolerance);
         } else {
           CHECK(std::isnan(dirty.y.at({0, 0, 69, 0})));
         }
+      }
+    }
+  }
+  TEST_CASE(
+      "R57 NaN in a query or its gradient does not reach keys that it does not see, nor other queries") {
+    const std::int64_t row = 3, others = row + 1;
+    for (const DType dtype : {f32, f64}) {
+      const Case c{.queries = 70,
+                   .keys = 70,
+                   .d = 5,
+                   .d_v = 5,
+                   .options = {.scale = 0.5, .causal = true},
+                   .dtype = dtype};
+      const Run clean(c, {});
+      for (const bool in_query : {false, true}) {
+        Run dirty = clean;
+        Array& poisoned = in_query ? dirty.q : dirty.dy;
+        poisoned = poisoned.clone();
+        poisoned.slice(2, {row, others}).copy_from(Array::full({1, 1, 1, 5}, std::nan(""), dtype));
+        dirty.go(c, {});
+        const double tolerance = dtype == f32 ? 1e-5 : 1e-12;
+        const auto same_after = [&](const Array& got, const Array& want) {
+          check_close(got.slice(2, {others, 70}), want.slice(2, {others, 70}), tolerance);
+        };
+        same_after(dirty.y, clean.y), same_after(dirty.dq, clean.dq);
+        same_after(dirty.dk, clean.dk), same_after(dirty.dv, clean.dv);
+        check_close(dirty.dq.slice(2, {0, row}), clean.dq.slice(2, {0, row}), tolerance);
+        CHECK(std::isnan(dirty.dk.at({0, 0, row, 0})));
       }
     }
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <tuple>
 
+#include "backends/cpu/gemm/panel_product.h"
 #include "core/parallel.h"
 #include "tests/backends/arrays.h"
 #include "tests/threads.h"
@@ -58,6 +59,26 @@ class Case {
     }
     const double before = beta_ == 0 ? 0 : beta_ * static_cast<double>(c.data<float>()[i * c.shape()[1] + j]);
     return {alpha_ * sum + before, std::abs(alpha_) * size + std::abs(before)};
+  }
+
+  /// The same by panels, a row of tiles at a time; alpha and beta as in c = alpha a b + beta c.
+  Array result_by_panels(const GemmKernels& kernels) const {
+    const Array got = c.clone();
+    const auto [m, n, k] = sizes_;
+    const std::int64_t room = panel_values(kernels, product_.b, k, n);
+    const Array memory = Array::empty({std::max<std::int64_t>(1, room)}, f32);
+    const Panels panels = make_panels(kernels, product_.b, k, n, memory.data<float>());
+    for (std::int64_t i = 0; i < m; i += kernels.rows) {
+      Matrix<const float> rows = product_.a;
+      rows.data += rows.transposed ? i : i * rows.leading;
+      multiply_panels(kernels, {{std::min<std::int64_t>(kernels.rows, m - i), n, k},
+                                product_.alpha,
+                                rows,
+                                panels,
+                                product_.beta,
+                                {got.data<float>() + i * (n + 5), n + 5}});
+    }
+    return got;
   }
 
   void check(const Array& got, std::int64_t stride = 1) const {
@@ -122,6 +143,20 @@ TEST_SUITE("kernels gemm") {
   }
   // k = 509 and n = 511 give rows of 512 values, k = 4200 and n = 4200 rows longer than a page: not read in
   // place.
+  TEST_CASE("products by panels, at the edges of tiles and of chains") {
+    for (const GemmKernels* kernels : all_kernels()) {
+      for (const std::int64_t m : {1, 13, 29}) {
+        for (const std::int64_t n : {1, 15, 16, 31, 32, 33, 64, 100}) {
+          for (const std::int64_t k : {0, 1, 17, 384, 385, 800}) {
+            for (int variant = 0; variant < 4; ++variant) {
+              const Case c({m, n, k}, variant % 2 == 1, variant / 2 == 1, 0.5f, k % 2 == 0 ? 0 : 1);
+              c.check(c.result_by_panels(*kernels), 1);
+            }
+          }
+        }
+      }
+    }
+  }
   TEST_CASE("shapes that are read in place, packed, packed in slabs, or cut into parts") {
     for (const GemmKernels* kernels : all_kernels()) {
       for (const Sizes& sizes : {Sizes{20, 3000, 900},
