@@ -48,7 +48,7 @@ struct Forward {
 
   void normalize(ShortRows rows, T* to, const T* from, double* means, double* rstds) const {
     const ShortMoments moments = moments_of(rows, from, n.d);
-#pragma omp simd
+#pragma omp simd simdlen(4)
     for (int k = 0; k < rows.count; ++k) {
       means[k] = moments.mean[k];
       rstds[k] = 1 / std::sqrt(moments.squares[k] / static_cast<double>(n.d) + eps);

@@ -148,7 +148,7 @@ struct Standards {
   PerRow<T> high, scale, shift;
 
   Standards(ShortRows rows, const double* mean, const double* rstd) {
-#pragma omp simd
+#pragma omp simd simdlen(4)
     for (int k = 0; k < rows.count; ++k) {
       high[k] = static_cast<T>(mean[k]);
       scale[k] = static_cast<T>(rstd[k]);
@@ -169,17 +169,16 @@ struct ShortMoments {
 template <class T>
 void near_means_of(ShortRows rows, const T* x, std::int64_t d, PerRow<T>& near) {
   const std::int64_t few = std::min(d, pack_lanes<T>);
+  const T part = T(1) / static_cast<T>(few);
   for (int first = 0; first < rows.count; first += 4) {
     Pack<T> sample[4] = {};
     for_packs<T>(
         few, [&](std::int64_t, auto at) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-          for (int k = 0; k < 4; ++k) sample[k] += at.load(x + (first + k) * d);
+          for (int k = 0; k < 4; ++k) sample[k] += at.load(x + (first + k) * d) * part;
         });
     sum_lanes<T>(sample, near + first);
   }
-  const T part = T(1) / static_cast<T>(few);
-  for (int k = 0; k < rows.count; ++k) near[k] *= part;
 }
 
 /// In one pass, as moments_near.
@@ -208,7 +207,7 @@ ShortMoments moments_of(ShortRows rows, const T* x, std::int64_t d) {
   };
   ShortMoments moments;
   bool all_plain = true;
-#pragma omp simd reduction(& : all_plain)
+#pragma omp simd reduction(& : all_plain) simdlen(4)
   for (int k = 0; k < rows.count; ++k) {
     const double sum = sums[k], square = squares[k];
     moments.mean[k] = static_cast<double>(near[k]) + sum * part;
