@@ -6,9 +6,11 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
+#include "autograd/leaf_gradients.h"
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "autograd/ops/kernels.h"
@@ -63,6 +65,18 @@ Tensor run_hooks(const std::vector<Hook>& hooks, Tensor gradient) {
   return gradient;
 }
 
+/// Of a walk to wanted tensors.
+struct Limits {
+  bool stop_at_wanted = false;
+  std::unordered_map<const Node*, bool> useful;
+  std::unordered_set<const Node*> explored;
+  std::unordered_map<const Node*, Tensor> captured;
+  std::unordered_set<const TensorState*> wanted_leaves;
+  std::unordered_set<const TensorState*> reachable_leaves;
+  std::unordered_set<const Node*> visited_wanted;
+  std::unordered_set<const TensorState*> reached;
+};
+
 class Walk {
  public:
   explicit Walk(BackwardOptions options) : options_(options) {}
@@ -71,17 +85,16 @@ class Walk {
   /// beyond them.
   void restrict_to(const std::vector<Tensor>& outputs, const std::vector<Tensor>& wanted,
                    bool stop_there = false) {
-    restricted_ = true;
-    stop_at_wanted_ = stop_there;
+    limits_.emplace().stop_at_wanted = stop_there;
     std::uint64_t oldest = UINT64_MAX;  // older nodes cannot lead to a wanted one
     for (const Tensor& x : wanted) {
       const TensorState& state = *x.state();
       if (state.node != nullptr) {
-        useful_.emplace(state.node.get(), true);
-        captured_.emplace(state.node.get(), Tensor());
+        limits_->useful.emplace(state.node.get(), true);
+        limits_->captured.emplace(state.node.get(), Tensor());
         oldest = std::min(oldest, state.node->sequence);
       } else {
-        wanted_leaves_.insert(&state);
+        limits_->wanted_leaves.insert(&state);
         oldest = 0;
       }
     }
@@ -89,8 +102,8 @@ class Walk {
   }
 
   bool leads_somewhere(const TensorState& state) const {
-    if (!restricted_) return true;
-    if (state.node == nullptr) return wanted_leaves_.contains(&state);
+    if (!limits_) return true;
+    if (state.node == nullptr) return limits_->wanted_leaves.contains(&state);
     return is_useful(state.node.get());
   }
 
@@ -100,7 +113,7 @@ class Walk {
     if (state->node != nullptr) {
       add_to_node(state->node, gradient);
     } else {
-      add_to_leaf(state, gradient);
+      accumulate(leaf_gradients_.of(state), gradient);
     }
   }
 
@@ -111,9 +124,8 @@ class Walk {
       const std::shared_ptr<Node> node = std::move(spare_.mapped().node);
       visit(node, std::move(spare_.mapped().gradient));
     }
-    for (const auto& leaf : leaf_order_) {
-      if (!leaf->hooks.empty())
-        leaf_gradients_[leaf.get()] = run_hooks(leaf->hooks, leaf_gradients_[leaf.get()]);
+    for (auto& [leaf, gradient] : leaf_gradients_) {
+      if (!leaf->hooks.empty()) gradient = run_hooks(leaf->hooks, gradient);
     }
   }
 
@@ -122,9 +134,8 @@ class Walk {
     static std::mutex mutex;
     const std::lock_guard lock(mutex);
     const GradModeGuard mode(options_.create_graph);
-    for (const auto& leaf : leaf_order_) {
-      Tensor gradient = std::move(leaf_gradients_[leaf.get()]);
-      leaf_gradients_.erase(leaf.get());
+    for (auto& [leaf, walked] : leaf_gradients_) {
+      const Tensor gradient = std::move(walked);
       Tensor total(leaf->grad);
       leaf->grad.reset();
       if (total.defined()) {
@@ -144,22 +155,22 @@ class Walk {
     const TensorState& state = *input.state();
     Tensor found;
     if (state.node != nullptr) {
-      found = captured_[state.node.get()];
-    } else if (const auto leaf = leaf_gradients_.find(&state); leaf != leaf_gradients_.end()) {
-      found = leaf->second;
+      found = limits_->captured[state.node.get()];
+    } else if (const Tensor* const gradient = leaf_gradients_.find(&state)) {
+      found = *gradient;
     }
-    if (!found.defined() && reached_.contains(&state)) return zeros_like(input);
+    if (!found.defined() && limits_->reached.contains(&state)) return zeros_like(input);
     return found;
   }
   void note_reached(const TensorState& state, bool reached) {
-    if (reached) reached_.insert(&state);
+    if (reached) limits_->reached.insert(&state);
   }
   bool is_useful(const Node* node) const {
-    const auto found = useful_.find(node);
-    return found != useful_.end() && found->second;
+    const auto found = limits_->useful.find(node);
+    return found != limits_->useful.end() && found->second;
   }
-  bool leaf_is_reachable(const TensorState* leaf) const { return reachable_leaves_.contains(leaf); }
-  bool node_is_reachable(const Node* node) const { return visited_wanted_.contains(node); }
+  bool leaf_is_reachable(const TensorState* leaf) const { return limits_->reachable_leaves.contains(leaf); }
+  bool node_is_reachable(const Node* node) const { return limits_->visited_wanted.contains(node); }
 
  private:
   struct Waiting {
@@ -167,7 +178,7 @@ class Walk {
     Tensor gradient;  // the sum of what came so far
   };
 
-  /// Depth-first with an explicit stack: useful_[node] = some path leads from it to a wanted tensor.
+  /// Depth-first with an explicit stack: limits_->useful[node] = some path leads from it to a wanted tensor.
   void mark_useful(Node* root, std::uint64_t oldest) {
     if (root == nullptr) return;
     struct Frame {
@@ -177,14 +188,14 @@ class Walk {
     };
     std::vector<Frame> stack;
     const auto enter = [&](Node* node) {
-      useful_.try_emplace(node, false);
-      const bool wanted = captured_.contains(node);
-      if (wanted) visited_wanted_.insert(node);
-      if (wanted && stop_at_wanted_) {
-        useful_[node] = true;
+      limits_->useful.try_emplace(node, false);
+      const bool wanted = limits_->captured.contains(node);
+      if (wanted) limits_->visited_wanted.insert(node);
+      if (wanted && limits_->stop_at_wanted) {
+        limits_->useful[node] = true;
         return false;
       }
-      if (explored_.insert(node).second && node->sequence >= oldest) {
+      if (limits_->explored.insert(node).second && node->sequence >= oldest) {
         stack.push_back({node, 0, wanted});
         return true;
       }
@@ -196,22 +207,23 @@ class Walk {
       if (frame.next == frame.node->edges.size()) {
         const Frame done = frame;
         stack.pop_back();
-        useful_[done.node] = done.useful;
+        limits_->useful[done.node] = done.useful;
         if (!stack.empty()) stack.back().useful |= done.useful;
         continue;
       }
       const Edge& edge = frame.node->edges[frame.next++];
-      if (edge.leaf != nullptr && wanted_leaves_.contains(edge.leaf.get())) {
-        reachable_leaves_.insert(edge.leaf.get());
+      if (edge.leaf != nullptr && limits_->wanted_leaves.contains(edge.leaf.get())) {
+        limits_->reachable_leaves.insert(edge.leaf.get());
         frame.useful = true;
       }
-      if (edge.node != nullptr && !enter(edge.node.get())) frame.useful |= useful_[edge.node.get()];
+      if (edge.node != nullptr && !enter(edge.node.get())) frame.useful |= limits_->useful[edge.node.get()];
     }
   }
 
   bool wants(const Edge& edge) const {
-    if (!restricted_ || !edge.defined()) return edge.defined();
-    return edge.leaf != nullptr ? wanted_leaves_.contains(edge.leaf.get()) : is_useful(edge.node.get());
+    if (!limits_ || !edge.defined()) return edge.defined();
+    return edge.leaf != nullptr ? limits_->wanted_leaves.contains(edge.leaf.get())
+                                : is_useful(edge.node.get());
   }
 
   void add_to_node(const std::shared_ptr<Node>& node, const Tensor& gradient) {
@@ -228,12 +240,6 @@ class Walk {
     accumulate(place->second.gradient, gradient);
   }
 
-  void add_to_leaf(const std::shared_ptr<TensorState>& leaf, const Tensor& gradient) {
-    const auto [place, fresh] = leaf_gradients_.try_emplace(leaf.get());
-    if (fresh) leaf_order_.push_back(leaf);
-    accumulate(place->second, gradient);
-  }
-
   static void accumulate_leaf(Tensor& total, const Tensor& gradient) {
     if (!grad_enabled() && total.array().is_contiguous() && !total.requires_grad()) {
       kernels::binary_in_place(Binary::add, total.array(), gradient.array(), "add_");
@@ -245,11 +251,11 @@ class Walk {
   void visit(const std::shared_ptr<Node>& node, Tensor dy) {
     if (!node->hooks.empty()) dy = run_hooks(node->hooks, std::move(dy));
     bool goes_on = true;
-    if (restricted_) {
-      if (const auto place = captured_.find(node.get()); place != captured_.end()) {
+    if (limits_) {
+      if (const auto place = limits_->captured.find(node.get()); place != limits_->captured.end()) {
         place->second = dy;
-        goes_on = !stop_at_wanted_ && std::any_of(node->edges.begin(), node->edges.end(),
-                                                  [&](const Edge& edge) { return wants(edge); });
+        goes_on = !limits_->stop_at_wanted && std::any_of(node->edges.begin(), node->edges.end(),
+                                                          [&](const Edge& edge) { return wants(edge); });
       }
     }
     if (!goes_on) return;
@@ -283,7 +289,7 @@ class Walk {
       if (edge.node != nullptr) {
         add_to_node(edge.node, gradient);
       } else {
-        add_to_leaf(edge.leaf, gradient);
+        accumulate(leaf_gradients_.of(edge.leaf), gradient);
       }
     }
   }
@@ -291,17 +297,9 @@ class Walk {
   BackwardOptions options_;
   std::map<std::uint64_t, Waiting> waiting_;  // by number
   std::map<std::uint64_t, Waiting>::node_type spare_;
-  std::unordered_map<const TensorState*, Tensor> leaf_gradients_;
-  std::vector<std::shared_ptr<TensorState>> leaf_order_;
+  detail::LeafGradients leaf_gradients_;
 
-  bool restricted_ = false, stop_at_wanted_ = false;
-  std::unordered_map<const Node*, bool> useful_;
-  std::unordered_set<const Node*> explored_;
-  std::unordered_map<const Node*, Tensor> captured_;
-  std::unordered_set<const TensorState*> wanted_leaves_;
-  std::unordered_set<const TensorState*> reachable_leaves_;
-  std::unordered_set<const Node*> visited_wanted_;
-  std::unordered_set<const TensorState*> reached_;
+  std::optional<Limits> limits_;
 };
 
 void check_seed(const char* op, const Tensor& output, const Tensor& gradient) {

@@ -31,6 +31,7 @@ Gradients definition_vjp(const FusedOp& op, const std::vector<Tensor>& saved, co
 /// Arrays kept by a forward kernel: the op's result is often among them, and may be changed in place.
 struct KeptArrays {
   explicit KeptArrays(Kept arrays_) : arrays(std::move(arrays_)) {
+    versions.reserve(arrays.size());
     for (const Array& array : arrays) versions.push_back(array.defined() ? array.version() : 0);
   }
   void check_unchanged(const char* op) const {
@@ -60,7 +61,7 @@ class KeptInput {
 };
 
 struct FusedNode final : Node {
-  FusedNode(std::shared_ptr<const FusedOp> op_, Kept kept_, const std::vector<Tensor>& inputs_)
+  FusedNode(std::shared_ptr<const FusedOp> op_, Kept kept_, std::span<const Tensor> inputs_)
       : Node(op_->op_name(), inputs_.size()), op(std::move(op_)), kept(std::move(kept_)) {
     inputs.reserve(inputs_.size());
     for (const Tensor& x : inputs_) inputs.emplace_back(x, op->remakes_inputs());
@@ -79,6 +80,7 @@ struct FusedNode final : Node {
   Tensor result_again() const;
   std::vector<Tensor> saved() const {
     std::vector<Tensor> tensors;
+    tensors.reserve(inputs.size());
     for (const KeptInput& x : inputs) tensors.push_back(x.get());
     return tensors;
   }
@@ -88,15 +90,9 @@ struct FusedNode final : Node {
   KeptArrays kept;
 };
 
-std::vector<Array> arrays_of(const std::vector<Tensor>& tensors) {
-  std::vector<Array> arrays;
-  for (const Tensor& x : tensors) arrays.push_back(x.defined() ? x.array() : Array());
-  return arrays;
-}
-
 Gradients FusedNode::kernel_vjp(const Backward& call) const {
   kept.check_unchanged(name);
-  std::vector<Array> found = op->backward(kept.arrays, call.wanted, call.dy.array(), arrays_of(saved()));
+  std::vector<Array> found = op->backward(kept.arrays, call.wanted, call.dy.array(), saved());
   NORMA_CHECK(found.size() == inputs.size(), "backward of ", name, ": the kernel returned ", found.size(),
               " gradients for ", inputs.size(), " inputs");
   Gradients gradients(found.size());
@@ -110,7 +106,7 @@ Tensor FusedNode::result_again() const {
   NORMA_CHECK(!released, "backward: the saved values of ", name,
               " have been freed by an earlier backward; pass retain_graph = true to that one");
   Kept unused;
-  std::optional<Array> value = op->forward(unused, arrays_of(saved()));
+  std::optional<Array> value = op->forward(unused, saved());
   NORMA_ASSERT(value);
   auto state = std::make_shared<TensorState>(std::move(*value));
   state->seen_version = state->array.version();
@@ -126,9 +122,9 @@ KeptInput::KeptInput(const Tensor& x, bool may_remake) {
 
 Tensor KeptInput::get() const { return maker_ != nullptr ? maker_->result_again() : saved_.get(); }
 
-std::optional<Array> run_forward(const FusedOp& op, Kept& kept, std::span<const Array> arrays) {
+std::optional<Array> run_forward(const FusedOp& op, Kept& kept, std::span<const Tensor> inputs) {
   ProfileSpan span(SpanKind::forward, op.op_name());
-  std::optional<Array> value = op.forward(kept, arrays);
+  std::optional<Array> value = op.forward(kept, inputs);
   if (span.is_noted() && value) [[unlikely]]
     span.wrote(value->view().data);
   return value;
@@ -136,17 +132,17 @@ std::optional<Array> run_forward(const FusedOp& op, Kept& kept, std::span<const 
 
 }  // namespace
 
-Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::vector<Tensor> inputs) {
+Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::span<const Tensor> inputs) {
   if (!DefinitionsOnly::active()) {
     Kept kept;
-    if (std::optional<Array> value = run_forward(*op, kept, arrays_of(inputs)))
+    if (std::optional<Array> value = run_forward(*op, kept, inputs))
       return record_fused(std::move(op), std::move(*value), std::move(kept), inputs);
   }
   return op->definition(inputs);
 }
 
 Tensor record_fused(std::shared_ptr<const FusedOp> op, Array value, Kept kept,
-                    const std::vector<Tensor>& inputs) {
+                    std::span<const Tensor> inputs) {
   const char* const name = op->op_name();
   if (!should_record(name, inputs)) return without_history(name, std::move(value), inputs, {});
   auto node = std::make_shared<FusedNode>(std::move(op), std::move(kept), inputs);

@@ -22,6 +22,7 @@
 // right.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <span>
 #include <utility>
@@ -46,15 +47,21 @@ struct FusedOp {
   virtual bool is_cheap() const = 0;
   virtual bool remakes_inputs() const = 0;
   virtual Tensor definition(std::span<const Tensor> inputs) const = 0;
-  virtual std::optional<Array> forward(Kept& kept, std::span<const Array> inputs) const = 0;
+  virtual std::optional<Array> forward(Kept& kept, std::span<const Tensor> inputs) const = 0;
   virtual std::vector<Array> backward(const Kept& kept, Wanted wanted, const Array& dy,
-                                      std::span<const Array> inputs) const = 0;
+                                      std::span<const Tensor> inputs) const = 0;
 };
 
-Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::vector<Tensor> inputs);
+Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::span<const Tensor> inputs);
 /// Records op with what its forward kernel gave.
 Tensor record_fused(std::shared_ptr<const FusedOp> op, Array value, Kept kept,
-                    const std::vector<Tensor>& inputs);
+                    std::span<const Tensor> inputs);
+
+/// Undefined for an undefined tensor.
+inline const Array& array_or_none(const Tensor& x) {
+  static const Array none;
+  return x.defined() ? x.array() : none;
+}
 
 template <class Op, std::size_t... I>
 struct FusedAdaptor final : FusedOp {
@@ -68,14 +75,15 @@ struct FusedAdaptor final : FusedOp {
     return requires { Op::remakes_inputs; };
   }
   Tensor definition(std::span<const Tensor> inputs) const override { return op.definition(inputs[I]...); }
-  std::optional<Array> forward(Kept& kept, std::span<const Array> inputs) const override {
-    if constexpr (requires { op.forward(kept, inputs[I]...); }) return op.forward(kept, inputs[I]...);
+  std::optional<Array> forward(Kept& kept, std::span<const Tensor> inputs) const override {
+    if constexpr (requires { op.forward(kept, array_or_none(inputs[I])...); })
+      return op.forward(kept, array_or_none(inputs[I])...);
     return std::nullopt;
   }
   std::vector<Array> backward(const Kept& kept, Wanted wanted, const Array& dy,
-                              std::span<const Array> inputs) const override {
-    if constexpr (requires { op.backward(kept, wanted, dy, inputs[I]...); })
-      return op.backward(kept, wanted, takes_any_dy ? dy : dy.contiguous(), inputs[I]...);
+                              std::span<const Tensor> inputs) const override {
+    if constexpr (requires { op.backward(kept, wanted, dy, array_or_none(inputs[I])...); })
+      return op.backward(kept, wanted, takes_any_dy ? dy : dy.contiguous(), array_or_none(inputs[I])...);
     NORMA_ASSERT(false && "a fused op with a forward kernel needs a backward kernel");
     return {};
   }
@@ -93,16 +101,17 @@ std::shared_ptr<const FusedOp> make_fused(Op op, std::index_sequence<I...>) {
 /// kernel as undefined arrays.
 template <class Op, std::same_as<Tensor>... Inputs>
 Tensor apply(Op op, const Inputs&... inputs) {
-  return detail::apply_fused(detail::make_fused(std::move(op), std::index_sequence_for<Inputs...>{}),
-                             {inputs...});
+  const std::array<Tensor, sizeof...(Inputs)> list{inputs...};
+  return detail::apply_fused(detail::make_fused(std::move(op), std::index_sequence_for<Inputs...>{}), list);
 }
 
 /// Records a fused op that a larger kernel has computed on its way: `value` and `kept` are what
 /// op.forward(kept, inputs...) would have given.
 template <class Op, std::same_as<Tensor>... Inputs>
 Tensor apply_computed(Op op, Array value, Kept kept, const Inputs&... inputs) {
+  const std::array<Tensor, sizeof...(Inputs)> list{inputs...};
   return detail::record_fused(detail::make_fused(std::move(op), std::index_sequence_for<Inputs...>{}),
-                              std::move(value), std::move(kept), {inputs...});
+                              std::move(value), std::move(kept), list);
 }
 
 }  // namespace norma

@@ -13,6 +13,10 @@ struct LayerNormOp {
   double eps;
   Detached constants;
 
+  // Of the statistics that forward keeps.
+  static View mean(const Array& statistics) { return detail::statistic(statistics, 0); }
+  static View rstd(const Array& statistics) { return detail::statistic(statistics, 1); }
+
   Tensor definition(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
     const auto kept = [](const Tensor& statistic, bool constant) {
       return constant ? statistic.detach() : statistic;
@@ -27,13 +31,13 @@ struct LayerNormOp {
   std::optional<Array> forward(Kept& kept, const Array& x, const Array& weight, const Array& bias) const {
     if (x.numel() == 0) return std::nullopt;
     Array y = detail::empty_like(x);
-    const Array mean = detail::row_statistics(x);
-    const Array rstd = detail::row_statistics(x);
+    Array statistics = detail::row_statistics(x, 2);
     if (!backend(x.device())
-             .layer_norm(detail::as_rows(y).view(), mean.view(), rstd.view(), detail::as_rows(x).view(),
-                         detail::packed(weight).view_or_none(), detail::packed(bias).view_or_none(), eps))
+             .layer_norm(detail::as_rows(y).view(), mean(statistics), rstd(statistics),
+                         detail::as_rows(x).view(), detail::packed(weight).view_or_none(),
+                         detail::packed(bias).view_or_none(), eps))
       return std::nullopt;
-    kept = {mean, rstd};
+    kept.push_back(std::move(statistics));
     return y;
   }
 
@@ -45,7 +49,7 @@ struct LayerNormOp {
     NORMA_ASSERT(backend(x.device())
                      .layer_norm_backward(detail::as_rows(dx).view_or_none(), dweight.view_or_none(),
                                           dbias.view_or_none(), detail::as_rows(dy).view(),
-                                          detail::as_rows(x).view(), kept[0].view(), kept[1].view(),
+                                          detail::as_rows(x).view(), mean(kept[0]), rstd(kept[0]),
                                           detail::packed(weight).view_or_none(), constants));
     return {dx, dweight, dbias};
   }
@@ -72,16 +76,17 @@ std::pair<Tensor, Tensor> add_layer_norm(const Tensor& x, const Tensor& residual
   const LayerNormOp norm{eps, {}};
   if (!DefinitionsOnly::active() && x.numel() > 0) {
     const Array y = detail::empty_like(x.array()), total = detail::empty_like(x.array());
-    const Array mean = detail::row_statistics(y), rstd = detail::row_statistics(y);
+    const Array statistics = detail::row_statistics(y, 2);
     std::optional<detail::ProfileSpan> span(std::in_place, "add_layer_norm", y);
     if (backend(x.device())
-            .add_layer_norm(detail::as_rows(y).view(), detail::as_rows(total).view(), mean.view(),
-                            rstd.view(), detail::as_rows(x.array()).view(),
-                            detail::as_rows(residual.array()).view(), detail::packed(weight).view_or_none(),
-                            detail::packed(bias).view_or_none(), eps)) {
+            .add_layer_norm(detail::as_rows(y).view(), detail::as_rows(total).view(),
+                            LayerNormOp::mean(statistics), LayerNormOp::rstd(statistics),
+                            detail::as_rows(x.array()).view(), detail::as_rows(residual.array()).view(),
+                            detail::packed(weight).view_or_none(), detail::packed(bias).view_or_none(),
+                            eps)) {
       span.reset();
       const Tensor sum = detail::record_sum(total, x, residual);
-      return {sum, apply_computed(norm, y, {mean, rstd}, sum, weight, bias)};
+      return {sum, apply_computed(norm, y, {statistics}, sum, weight, bias)};
     }
   }
   const Tensor sum = x + residual;

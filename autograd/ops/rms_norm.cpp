@@ -34,12 +34,12 @@ struct RmsNormOp {
   std::optional<Array> forward(Kept& kept, const Array& x, const Array& weight) const {
     if (x.numel() == 0) return std::nullopt;
     Array y = detail::empty_like(x);
-    const Array rstd = detail::row_statistics(x);
+    Array rstd = detail::row_statistics(x);
     if (!backend(x.device())
              .rms_norm(detail::as_rows(y).view(), rstd.view(), detail::as_rows(x).view(),
                        detail::packed(weight).view_or_none(), eps, inside(), counted))
       return std::nullopt;
-    kept = {rstd};
+    kept.push_back(std::move(rstd));
     return y;
   }
 

@@ -46,9 +46,23 @@ std::int64_t row_count(const Shape& shape) {
   return rows;
 }
 
-Array as_rows(const Array& x) {
-  if (!x.defined()) return x;
-  return x.contiguous().reshape(Shape{row_count(x.shape()), x.shape()[-1]});
+Packed Packed::as_rows() && {
+  if (!view_.defined() || view_.rank == 2) return std::move(*this);
+  const std::int64_t d = view_.shape[view_.rank - 1];
+  std::int64_t rows = 1;
+  for (int axis = 0; axis + 1 < view_.rank; ++axis) rows *= view_.shape[axis];
+  view_ = {.data = view_.data, .dtype = view_.dtype, .rank = 2, .shape = {rows, d}, .strides = {d, 1}};
+  return std::move(*this);
+}
+
+View statistic(const Array& statistics, std::int64_t number) {
+  const View all = statistics.view();
+  const std::int64_t rows = all.shape[1];
+  return {.data = static_cast<double*>(all.data) + number * rows,
+          .dtype = f64,
+          .rank = 1,
+          .shape = {rows},
+          .strides = {1}};
 }
 
 Tensor record_sum(Array sum, const Tensor& x, const Tensor& residual) {

@@ -26,14 +26,40 @@ inline Array gradient_of(bool wanted, const Array& x) {
 }
 /// Product of all extents but the last.
 std::int64_t row_count(const Shape& shape);
-/// x [.., d] as contiguous [rows, d]; a view when x is contiguous. Undefined stays undefined.
-Array as_rows(const Array& x);
-inline Array packed(const Array& x) { return x.defined() ? x.contiguous() : Array(); }
-inline Array packed(const Tensor& x) { return x.defined() ? x.array().contiguous() : Array(); }
+
+/// What a kernel is shown of an array: no gaps, by a copy where the array has some. Whoever calls the kernel
+/// keeps it, and the array, until then. Undefined stays undefined.
+class Packed {
+ public:
+  explicit Packed(const Array& x) {
+    if (!x.defined()) return;
+    if (!x.is_contiguous()) copy_ = x.clone();
+    view_ = copy_.defined() ? copy_.view() : x.view();
+  }
+  const View& view() const { return view_; }
+  const View& view_or_none() const { return view_; }
+  /// The same as [rows, d].
+  Packed as_rows() &&;
+
+ private:
+  Array copy_;
+  View view_;
+};
+
+inline Packed packed(const Array& x) { return Packed(x); }
+inline Packed packed(const Tensor& x) { return x.defined() ? Packed(x.array()) : Packed(Array()); }
+/// x [.., d] as contiguous [rows, d].
+inline Packed as_rows(const Array& x) { return Packed(x).as_rows(); }
 /// Statistics of kernels: one f64 per row.
 inline Array row_statistics(const Array& x) {
   return Array::empty(Shape{row_count(x.shape())}, f64, x.device());
 }
+
+/// Several of them, in one piece of memory, and the view of one.
+inline Array row_statistics(const Array& x, std::int64_t count) {
+  return Array::empty(Shape{count, row_count(x.shape())}, f64, x.device());
+}
+View statistic(const Array& statistics, std::int64_t number);
 
 /// x + residual, of one shape, whose value a kernel has computed already.
 Tensor record_sum(Array sum, const Tensor& x, const Tensor& residual);

@@ -24,7 +24,7 @@ template <class T>
 void forward(Rows n, T* y, double* norm, const T* x, const T* weight, double eps) {
   for_each_row(n, [=](std::int64_t r) {
     const T* from = x + r * n.d;
-    norm[r] = std::sqrt(sums_of_squares_of(from, n.d, n.d)[0]);
+    norm[r] = std::sqrt(squares_of(from, n.d));
     const T inverse = static_cast<T>(1 / floored(norm[r], eps)), w = weight_or_one(weight);
     write_affine<T>(n.d, y + r * n.d, nullptr, nullptr,
                     [=](std::int64_t j) { return from[j] * inverse * w; });

@@ -18,28 +18,48 @@ namespace norma {
 
 namespace {
 
-/// residual and sum: both or none.
+/// The forward pass of one call. residual and sum: both or none.
 template <class T>
-void forward(Rows n, T* y, T* sum, double* mean, double* rstd, const T* x, const T* residual, const T* weight,
-             const T* bias, double eps) {
-  const T* const in = residual != nullptr ? sum : x;
-  for_rows(n, [=, d = n.d]<int count>(std::int64_t first, RowsAtOnce<count>) {
-    for (std::int64_t r = first; r < first + count; ++r) {
-      if (residual != nullptr) add_row(d, sum + r * d, x + r * d, residual + r * d);
+struct Forward {
+  Rows n;
+  T *y, *sum;
+  double *mean, *rstd;
+  const T *x, *residual, *weight, *bias;
+  double eps;
+
+  void run() const {
+    for_rows(n, [this](std::int64_t first, auto rows) {
+      const T* from = x + first * n.d;
+      if (residual != nullptr) {
+        add_row(rows.count * n.d, sum + first * n.d, from, residual + first * n.d);
+        from = sum + first * n.d;
+      }
+      this->normalize(rows, y + first * n.d, from, mean + first, rstd + first);
+    });
+  }
+
+  void normalize(OneRow, T* to, const T* from, double* mean_of_row, double* rstd_of_row) const {
+    const Moments row = moments_of_row(from, n.d);
+    *mean_of_row = row.mean;
+    *rstd_of_row = 1 / std::sqrt(row.squares / row.count + eps);
+    const Standard<T> x_hat(*mean_of_row, *rstd_of_row);
+    write_affine(n.d, to, weight, bias, [=](std::int64_t j) { return x_hat(from[j]); });
+  }
+
+  void normalize(ShortRows rows, T* to, const T* from, double* means, double* rstds) const {
+    const ShortMoments moments = moments_of(rows, from, n.d);
+#pragma omp simd simdlen(4)
+    for (int k = 0; k < rows.count; ++k) {
+      means[k] = moments.mean[k];
+      rstds[k] = 1 / std::sqrt(moments.squares[k] / static_cast<double>(n.d) + eps);
     }
-    const std::array<Moments, count> moments = moments_of_rows<count>(in + first * d, d);
-    for (int k = 0; k < count; ++k) {
-      const Moments& row = moments[static_cast<std::size_t>(k)];
-      mean[first + k] = row.mean;
-      rstd[first + k] = 1 / std::sqrt(row.squares / row.count + eps);
-    }
-    for (std::int64_t r = first; r < first + count; ++r) {
-      const Standard<T> x_hat(mean[r], rstd[r]);
-      write_affine(d, y + r * d, weight, bias,
-                   [=, row = in + r * d](std::int64_t j) { return x_hat(row[j]); });
-    }
-  });
-}
+    const Standards<T> x_hat(rows, means, rstds);
+    write_affine(
+        rows, n.d, to, weight, bias,
+        [ =, d = n.d, &x_hat ](int k, std::int64_t j, auto at)
+            __attribute__((always_inline)) { return x_hat(k, at.load(from + k * d + j)); });
+  }
+};
 
 /// The backward pass of one call.
 template <class T>
@@ -52,86 +72,129 @@ struct Backward {
 
   void run(T* dweight, T* dbias) const {
     if (dweight == nullptr && dbias == nullptr) {
-      return for_rows(
-          n, [this](std::int64_t r, auto rows) { this->run_rows(r, rows, [](std::int64_t, T, T) {}); });
+      return for_rows(n, [this](std::int64_t r, auto rows) { this->run_rows(r, rows, [](auto...) {}); });
     }
     ColumnSums<T> sums(n, 2);
     sums.for_rows([this](std::int64_t r, auto rows, T* sum) {
-      this->run_rows(r, rows, [=, bias_sum = sum + n.d](std::int64_t j, T dy_x_hat, T gradient) {
-        sum[j] += dy_x_hat;
-        bias_sum[j] += gradient;
-      });
+      this->run_rows(r, rows,
+                     [=, bias_sum = sum + n.d](std::int64_t j, auto at, auto dy_x_hat, auto gradient) {
+                       add_to(sum + j, at, dy_x_hat);
+                       add_to(bias_sum + j, at, gradient);
+                     });
     });
     if (dweight != nullptr) sums.total(0, dweight);
     if (dbias != nullptr) sums.total(1, dbias);
   }
 
-  template <int count, class Collect>
-  void run_rows(std::int64_t first, RowsAtOnce<count>, Collect collect) const {
-    if (dx == nullptr) return collect_rows<count>(first, collect);
-    with_weight(weight, [=, this](auto g) { this->template input_rows<count>(first, g, collect); });
-  }
-
-  template <int count>
-  std::array<Standard<T>, count> standards(std::int64_t first) const {
-    std::array<Standard<T>, count> x_hat;
-    for (int k = 0; k < count; ++k) x_hat[std::size_t(k)] = Standard<T>(mean[first + k], rstd[first + k]);
-    return x_hat;
+  /// collect(j, dy * x_hat, dy) adds to the gradients of the parameters, a column or a pack at a time.
+  template <class R, class Collect>
+  void run_rows(std::int64_t first, R rows, Collect collect) const {
+    if (dx == nullptr) return collect_rows(first, rows, collect);
+    with_weight(weight, [=, this](auto g) { this->input_rows(first, rows, g, collect); });
   }
 
   /// Only the parameters have gradients.
-  template <int count, class Collect>
-  void collect_rows(std::int64_t first, Collect collect) const {
-    along_row(n.d, [=, d = n.d, x_hat = standards<count>(first), from = x + first * n.d,
-                    gradient = dy + first * n.d](std::int64_t begin, std::int64_t end) {
+  template <class Collect>
+  void collect_rows(std::int64_t r, OneRow, Collect collect) const {
+    along_row(n.d, [=, x_hat = Standard<T>(mean[r], rstd[r]), from = x + r * n.d, gradient = dy + r * n.d](
+                       std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+      for (std::int64_t j = begin; j < end; ++j)
+        collect(j, AtElement(), gradient[j] * x_hat(from[j]), gradient[j]);
+    });
+  }
+
+  /// By fours, as input_rows: the bits are not to depend on which gradients are wanted.
+  template <class Collect>
+  void collect_rows(std::int64_t first, ShortRows rows, Collect collect) const {
+    const std::int64_t d = n.d;
+    const Standards<T> x_hat(rows, mean + first, rstd + first);
+    const T *const from = x + first * d, *const gradient = dy + first * d;
+    for (int four = 0; four < rows.count; four += 4) {
+      for_packs<T>(
+          d, [&](std::int64_t j, auto at) __attribute__((always_inline)) {
+            Pack<T> products = {}, gradients = {};
+#pragma GCC unroll 4
+            for (int k = four; k < four + 4; ++k) {
+              const Pack<T> slope = at.load(gradient + k * d + j);
+              products += slope * x_hat(k, at.load(from + k * d + j));
+              gradients += slope;
+            }
+            collect(j, at, at.only(products), at.only(gradients));
+          });
+    }
+  }
+
+  /// dx holds g between the two passes: rounded once, so that g - mean(g) is zero where all g are equal (a
+  /// row of one entry).
+  template <class G, class Collect>
+  void input_rows(std::int64_t r, OneRow, G g, Collect collect) const {
+    const std::int64_t d = n.d;
+    const Standard<T> x_hat(mean[r], rstd[r]);
+    const T *const from = x + r * d, *const gradient = dy + r * d;
+    T* const to = dx + r * d;
+    const auto [sum, product] = row_sums<T, 2>(d, [=](std::int64_t j, auto sum) {
+      const T slope = gradient[j], value = x_hat(from[j]);
+      to[j] = g(slope, j, AtElement());
+      sum(0) += to[j];
+      sum(1) += to[j] * value;
+      collect(j, AtElement(), slope * value, slope);
+    });
+    const T mean_g = constants.mean ? T(0) : static_cast<T>(sum / static_cast<double>(d));
+    const T mean_gx = constants.std ? T(0) : static_cast<T>(product / static_cast<double>(d));
+    along_row(d, [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
       for (std::int64_t j = begin; j < end; ++j) {
-        T products = 0, gradients = 0;
-#pragma GCC unroll 4
-        for (int k = 0; k < count; ++k) {
-          products += gradient[k * d + j] * x_hat[std::size_t(k)](from[k * d + j]);
-          gradients += gradient[k * d + j];
-        }
-        collect(j, products, gradients);
+        to[j] = x_hat.scale * (to[j] - mean_g - x_hat(from[j]) * mean_gx);
       }
     });
   }
 
-  /// g(dy, j) is dy * weight; collect(j, dy * x_hat, dy) adds to the gradients of the parameters. dx holds g
-  /// between the two passes: rounded once, so that g - mean(g) is zero where all g are equal (a row of one
-  /// entry).
-  template <int count, class G, class Collect>
-  void input_rows(std::int64_t first, G g, Collect collect) const {
+  template <class G, class Collect>
+  void input_rows(std::int64_t first, ShortRows rows, G g, Collect collect) const {
+    const Standards<T> x_hat(rows, mean + first, rstd + first);
+    for (int four = 0; four < rows.count; four += 4) input_four(first, four, x_hat, g, collect);
+  }
+
+  /// Rows first + four, .. + 3. Both passes multiply dy by the weight: that is less than to keep the product.
+  template <class G, class Collect>
+  void input_four(std::int64_t first, int four, const Standards<T>& x_hat, G g, Collect collect) const {
     const std::int64_t d = n.d;
-    const auto x_hat = standards<count>(first);
-    const T *const from = x + first * d, *const gradient = dy + first * d;
-    T* const to = dx + first * d;
-    const auto sums = row_sums<T, 2 * count>(d, [=](std::int64_t j, auto sum) {
-      T products = 0, gradients = 0;
+    const T *const from = x + (first + four) * d, *const gradient = dy + (first + four) * d;
+    T* const to = dx + (first + four) * d;
+    Pack<T> sum[4] = {}, product[4] = {};
+    for_packs<T>(
+        d, [&](std::int64_t j, auto at) __attribute__((always_inline)) {
+          Pack<T> products = {}, gradients = {};
 #pragma GCC unroll 4
-      for (int k = 0; k < count; ++k) {
-        const T slope = gradient[k * d + j], value = x_hat[std::size_t(k)](from[k * d + j]);
-        const T weighted = g(slope, j);
-        to[k * d + j] = weighted;
-        sum(2 * k) += weighted;
-        sum(2 * k + 1) += weighted * value;
-        products += slope * value;
-        gradients += slope;
-      }
-      collect(j, products, gradients);
-    });
+          for (int k = 0; k < 4; ++k) {
+            const Pack<T> slope = at.load(gradient + k * d + j);
+            const Pack<T> value = x_hat(four + k, at.load(from + k * d + j));
+            const Pack<T> weighted = at.only(g(slope, j, at));
+            sum[k] += weighted;
+            product[k] += at.only(weighted * value);
+            products += slope * value;
+            gradients += slope;
+          }
+          collect(j, at, at.only(products), at.only(gradients));
+        });
+    T mean_g[4], mean_gx[4];
+    sum_lanes<T>(sum, mean_g);
+    sum_lanes<T>(product, mean_gx);
     const double part = 1 / static_cast<double>(d);
-    for (int k = 0; k < count; ++k) {
-      const T mean_g = constants.mean ? T(0) : static_cast<T>(sums[std::size_t(2 * k)] * part);
-      const T mean_gx = constants.std ? T(0) : static_cast<T>(sums[std::size_t(2 * k + 1)] * part);
-      along_row(d, [=, x_hat = x_hat[std::size_t(k)], row = from + k * d, dx_row = to + k * d](
-                       std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-        for (std::int64_t j = begin; j < end; ++j) {
-          dx_row[j] = x_hat.scale * (dx_row[j] - mean_g - x_hat(row[j]) * mean_gx);
-        }
-      });
+    for (int k = 0; k < 4; ++k) {
+      mean_g[k] = constants.mean ? T(0) : static_cast<T>(mean_g[k] * part);
+      mean_gx[k] = constants.std ? T(0) : static_cast<T>(mean_gx[k] * part);
     }
+    for_packs<T>(
+        d, [&](std::int64_t j, auto at) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+          for (int k = 0; k < 4; ++k) {
+            const Pack<T> value = x_hat(four + k, at.load(from + k * d + j));
+            const Pack<T> weighted = g(at.load(gradient + k * d + j), j, at);
+            at.store(to + k * d + j, x_hat.scale[four + k] * (weighted - mean_g[k] - value * mean_gx[k]));
+          }
+        });
   }
 };
 
@@ -145,8 +208,10 @@ bool CpuBackend::add_layer_norm(View y, View sum, View mean, View rstd, View x, 
                                 View bias, double eps) {
   for_float(x.dtype, "layer_norm", [&]<class T>() {
     if (x.numel() == 0) return;
-    forward<T>(rows_of(x), pointer<T>(y), pointer<T>(sum), pointer<double>(mean), pointer<double>(rstd),
-               pointer<T>(x), pointer<T>(residual), pointer<T>(weight), pointer<T>(bias), eps);
+    Forward<T>{
+        rows_of(x),    pointer<T>(y),        pointer<T>(sum),    pointer<double>(mean), pointer<double>(rstd),
+        pointer<T>(x), pointer<T>(residual), pointer<T>(weight), pointer<T>(bias),      eps}
+        .run();
   });
   return true;
 }

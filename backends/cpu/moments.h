@@ -51,42 +51,27 @@ T near_mean_of(const T* x, std::int64_t d) {
   return x[0] + sum_of_lanes<few>(sample) / static_cast<T>(few);
 }
 
-/// Of `count` rows, in one pass over c = x - near, small numbers whatever the mean: mean = near + mean(c),
-/// and the squares around it are sum(c^2) - d mean(c)^2. The mean is as exact as values of T times the
-/// deviation. Where `near` was no good guess, farther from the mean than the deviation, the difference would
-/// lose digits: such a row gets a second pass, from the mean of the first.
-template <int count, class T>
-std::array<Moments, count> moments_near(const T* x, std::int64_t d, std::array<T, count> near,
-                                        bool is_last = false) {
-  const auto sums = row_sums<T, 2 * count>(d, [=](std::int64_t i, auto sum) {
-#pragma GCC unroll 4
-    for (int k = 0; k < count; ++k) {
-      const T c = x[k * d + i] - near[static_cast<std::size_t>(k)];
-      sum(2 * k) += c;
-      sum(2 * k + 1) += c * c;
-    }
+/// Of a row, in one pass over c = x - near, small numbers whatever the mean: mean = near + mean(c), and the
+/// squares around it are sum(c^2) - d mean(c)^2. The mean is as exact as values of T times the deviation.
+/// Where `near` was no good guess, farther from the mean than the deviation, the difference would lose
+/// digits: such a row gets a second pass, from the mean of the first.
+template <class T>
+Moments moments_near(const T* x, std::int64_t d, T near, bool is_last = false) {
+  const auto [sum, squares] = row_sums<T, 2>(d, [=](std::int64_t i, auto sums) {
+    const T c = x[i] - near;
+    sums(0) += c;
+    sums(1) += c * c;
   });
-  std::array<Moments, count> moments;
-  for (std::size_t k = 0; k < count; ++k) {
-    const T* const row = x + static_cast<std::int64_t>(k) * d;
-    const double sum = sums[2 * k], squares = sums[2 * k + 1], number = static_cast<double>(d);
-    const double lost = sum * sum / number, mean = static_cast<double>(near[k]) + sum / number;
-    if (!is_safe_square<T>(squares)) {
-      moments[k] = wide_moments_of(row, d);
-    } else if (lost > squares / 2 && !is_last) {
-      moments[k] = moments_near<1>(row, d, std::array{static_cast<T>(mean)}, true)[0];
-    } else {
-      moments[k] = {number, mean, std::max(squares - lost, 0.0)};
-    }
-  }
-  return moments;
+  const double number = static_cast<double>(d), lost = sum * sum / number;
+  const double mean = static_cast<double>(near) + sum / number;
+  if (!is_safe_square<T>(squares)) return wide_moments_of(x, d);
+  if (lost > squares / 2 && !is_last) return moments_near(x, d, static_cast<T>(mean), true);
+  return {number, mean, std::max(squares - lost, 0.0)};
 }
 
-template <int count, class T>
-std::array<Moments, count> moments_of_rows(const T* x, std::int64_t d) {
-  std::array<T, count> near;
-  for (int k = 0; k < count; ++k) near[static_cast<std::size_t>(k)] = near_mean_of(x + k * d, d);
-  return moments_near<count>(x, d, near);
+template <class T>
+Moments moments_of_row(const T* x, std::int64_t d) {
+  return moments_near(x, d, near_mean_of(x, d));
 }
 
 /// x_hat = (x - mean) * rstd. The mean is kept in two parts of T, so that f32 rows with a large mean lose
@@ -103,20 +88,13 @@ struct Standard {
   T operator()(T x) const { return (x - high) * scale + shift; }
 };
 
-/// Sums of squares of the first `counted` entries of `count` rows.
-template <int count = 1, class T>
-std::array<double, count> sums_of_squares_of(const T* x, std::int64_t d, std::int64_t counted) {
-  auto squares = row_sums<T, count>(counted, [=](std::int64_t i, auto sum) {
-#pragma GCC unroll 4
-    for (int k = 0; k < count; ++k) sum(k) += x[k * d + i] * x[k * d + i];
-  });
-  for (std::size_t k = 0; k < count; ++k) {
-    if (is_safe_square<T>(squares[k])) continue;
-    squares[k] = row_sum<double>(counted, [row = x + static_cast<std::int64_t>(k) * d](std::int64_t i) {
-      return static_cast<double>(row[i]) * static_cast<double>(row[i]);
-    });
-  }
-  return squares;
+/// Sum of squares of a row.
+template <class T>
+double squares_of(const T* x, std::int64_t d) {
+  const double squares = row_sum<T>(d, [=](std::int64_t i) { return x[i] * x[i]; });
+  if (is_safe_square<T>(squares)) return squares;
+  return row_sum<double>(
+      d, [=](std::int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); });
 }
 
 }  // namespace norma

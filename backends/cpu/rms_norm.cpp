@@ -19,27 +19,56 @@ namespace norma {
 
 namespace {
 
-/// residual and sum: both or none.
+/// The forward pass of one call. residual and sum: both or none.
 template <class T>
-void forward(Rows n, T* y, T* sum, double* rstd, const T* x, const T* residual, const T* weight, double eps,
-             bool inside, std::int64_t counted) {
-  const T* const in = residual != nullptr ? sum : x;
-  for_rows(n, [=, d = n.d]<int count>(std::int64_t first, RowsAtOnce<count>) {
-    for (std::int64_t r = first; r < first + count; ++r) {
-      if (residual != nullptr) add_row(d, sum + r * d, x + r * d, residual + r * d);
+struct Forward {
+  Rows n;
+  T *y, *sum;
+  double* rstd;
+  const T *x, *residual, *weight;
+  double eps;
+  bool inside;
+  std::int64_t counted;
+
+  void run() const {
+    for_rows(n, [this](std::int64_t first, auto rows) {
+      const T* from = x + first * n.d;
+      if (residual != nullptr) {
+        add_row(rows.count * n.d, sum + first * n.d, from, residual + first * n.d);
+        from = sum + first * n.d;
+      }
+      this->normalize(rows, y + first * n.d, from, rstd + first);
+    });
+  }
+
+  double rstd_of(double squares) const {
+    const double square = squares / static_cast<double>(counted);
+    return inside ? 1 / std::sqrt(square + eps) : 1 / (std::sqrt(square) + eps);
+  }
+
+  void normalize(OneRow, T* to, const T* from, double* rstd_of_row) const {
+    *rstd_of_row = rstd_of(squares_of(from, counted));
+    write_affine<T>(n.d, to, weight, nullptr,
+                    [=, scale = static_cast<T>(*rstd_of_row)](std::int64_t j) { return from[j] * scale; });
+  }
+
+  void normalize(ShortRows rows, T* to, const T* from, double* rstds) const {
+    PerRow<double> squares;
+    if (counted == n.d) {
+      squares_of(rows, from, n.d, squares);
+    } else {
+      for (int k = 0; k < rows.count; ++k) squares[k] = squares_of(from + k * n.d, counted);
     }
-    const auto squares = sums_of_squares_of<count>(in + first * d, d, counted);
-    for (int k = 0; k < count; ++k) {
-      const double square = squares[static_cast<std::size_t>(k)] / static_cast<double>(counted);
-      rstd[first + k] = inside ? 1 / std::sqrt(square + eps) : 1 / (std::sqrt(square) + eps);
-    }
-    for (std::int64_t r = first; r < first + count; ++r) {
-      write_affine<T>(
-          d, y + r * d, weight, nullptr,
-          [row = in + r * d, scale = static_cast<T>(rstd[r])](std::int64_t j) { return row[j] * scale; });
-    }
-  });
-}
+#pragma omp simd
+    for (int k = 0; k < rows.count; ++k) rstds[k] = rstd_of(squares[k]);
+    PerRow<T> scale;
+    for (int k = 0; k < rows.count; ++k) scale[k] = static_cast<T>(rstds[k]);
+    write_affine<T>(
+        rows, n.d, to, weight, nullptr,
+        [ =, d = n.d, &scale ](int k, std::int64_t j, auto at)
+            __attribute__((always_inline)) { return at.load(from + k * d + j) * scale[k]; });
+  }
+};
 
 /// The backward pass of one call.
 template <class T>
@@ -54,80 +83,118 @@ struct Backward {
 
   void run(T* dweight) const {
     if (dweight == nullptr) {
-      return for_rows(n,
-                      [this](std::int64_t r, auto rows) { this->run_rows(r, rows, [](std::int64_t, T) {}); });
+      return for_rows(n, [this](std::int64_t r, auto rows) { this->run_rows(r, rows, [](auto...) {}); });
     }
     ColumnSums<T> sums(n, 1);
     sums.for_rows([this](std::int64_t r, auto rows, T* sum) {
-      this->run_rows(r, rows, [=](std::int64_t j, T dy_x_hat) { sum[j] += dy_x_hat; });
+      this->run_rows(r, rows, [=](std::int64_t j, auto at, auto dy_x_hat) { add_to(sum + j, at, dy_x_hat); });
     });
     sums.total(0, dweight);
   }
 
-  template <int count, class Collect>
-  void run_rows(std::int64_t first, RowsAtOnce<count>, Collect collect) const {
-    if (dx == nullptr) return collect_rows<count>(first, collect);
-    with_weight(weight, [=, this](auto g) { this->template input_rows<count>(first, g, collect); });
-  }
-
-  template <int count>
-  std::array<T, count> scales(std::int64_t first) const {
-    std::array<T, count> scale;
-    for (int k = 0; k < count; ++k) scale[std::size_t(k)] = static_cast<T>(rstd[first + k]);
-    return scale;
+  /// collect(j, dy * x_hat) adds to the gradient of the weight, a column or a pack at a time.
+  template <class R, class Collect>
+  void run_rows(std::int64_t first, R rows, Collect collect) const {
+    if (dx == nullptr) return collect_rows(first, rows, collect);
+    with_weight(weight, [=, this](auto g) { this->input_rows(first, rows, g, collect); });
   }
 
   /// Only the weight has a gradient.
-  template <int count, class Collect>
-  void collect_rows(std::int64_t first, Collect collect) const {
-    along_row(n.d, [=, d = n.d, scale = scales<count>(first), from = x + first * n.d,
-                    gradient = dy + first * n.d](std::int64_t begin, std::int64_t end) {
+  template <class Collect>
+  void collect_rows(std::int64_t r, OneRow, Collect collect) const {
+    along_row(n.d, [=, scale = static_cast<T>(rstd[r]), from = x + r * n.d, gradient = dy + r * n.d](
+                       std::int64_t begin, std::int64_t end) {
 #pragma omp simd
-      for (std::int64_t j = begin; j < end; ++j) {
-        T products = 0;
-#pragma GCC unroll 4
-        for (int k = 0; k < count; ++k) {
-          products += gradient[k * d + j] * (from[k * d + j] * scale[std::size_t(k)]);
-        }
-        collect(j, products);
-      }
+      for (std::int64_t j = begin; j < end; ++j) collect(j, AtElement(), gradient[j] * (from[j] * scale));
     });
   }
 
-  /// g(dy, j) is dy * weight; collect(j, dy * x_hat) adds to the gradient of the weight.
-  template <int count, class G, class Collect>
-  void input_rows(std::int64_t first, G g, Collect collect) const {
-    const std::int64_t d = n.d;
-    const auto scale = scales<count>(first);
-    const T *const from = x + first * d, *const gradient = dy + first * d;
-    const auto sums = row_sums<T, count>(d, [=](std::int64_t j, auto sum) {
-      T products = 0;
+  /// Grouped as in input_rows: the bits are not to depend on which gradients are wanted.
+  template <class Collect>
+  void collect_rows(std::int64_t first, ShortRows rows, Collect collect) const {
+    if (counted != n.d) {
+      for (int k = 0; k < rows.count; ++k) collect_rows(first + k, OneRow(), collect);
+      return;
+    }
+    for (std::int64_t four = first; four < first + rows.count; four += 4) {
+      for_packs<T>(
+          n.d, [&, d = n.d ](std::int64_t j, auto at) __attribute__((always_inline)) {
+            Pack<T> products = {};
 #pragma GCC unroll 4
-      for (int k = 0; k < count; ++k) {
-        const T slope = gradient[k * d + j], value = from[k * d + j] * scale[std::size_t(k)];
-        sum(k) += g(slope, j) * value;
-        products += slope * value;
-      }
-      collect(j, products);
-    });
-    for (int k = 0; k < count; ++k) {
-      const double factor = inside ? 1 : outside_factor(rstd[first + k], eps);
-      write_row(dx + (first + k) * d, gradient + k * d, from + k * d, scale[std::size_t(k)],
-                static_cast<T>(sums[std::size_t(k)] / static_cast<double>(counted) * factor), g);
+            for (std::int64_t r = four; r < four + 4; ++r) {
+              products += at.load(dy + r * d + j) * (at.load(x + r * d + j) * static_cast<T>(rstd[r]));
+            }
+            collect(j, at, at.only(products));
+          });
     }
   }
 
-  template <class G>
-  void write_row(T* to, const T* gradient, const T* from, T scale, T second, G g) const {
-    along_row(n.d, [=, counted = counted](std::int64_t begin, std::int64_t end) {
+  double factor_of(std::int64_t r) const {
+    return (inside ? 1 : outside_factor(rstd[r], eps)) / static_cast<double>(counted);
+  }
+
+  template <class G, class Collect>
+  void input_rows(std::int64_t r, OneRow, G g, Collect collect) const {
+    const std::int64_t d = n.d;
+    const T *const from = x + r * d, *const gradient = dy + r * d;
+    T* const to = dx + r * d;
+    const T scale = static_cast<T>(rstd[r]);
+    const double sum = row_sums<T>(d, [=](std::int64_t j, auto sums) {
+      const T slope = gradient[j], value = from[j] * scale;
+      sums(0) += g(slope, j, AtElement()) * value;
+      collect(j, AtElement(), slope * value);
+    })[0];
+    const T second = static_cast<T>(sum * factor_of(r));
+    along_row(d, [=, counted = counted](std::int64_t begin, std::int64_t end) {
       const std::int64_t middle = std::clamp(counted, begin, end);
 #pragma omp simd
       for (std::int64_t j = begin; j < middle; ++j) {
-        to[j] = scale * (g(gradient[j], j) - from[j] * scale * second);
+        to[j] = scale * (g(gradient[j], j, AtElement()) - from[j] * scale * second);
       }
 #pragma omp simd
-      for (std::int64_t j = middle; j < end; ++j) to[j] = scale * g(gradient[j], j);
+      for (std::int64_t j = middle; j < end; ++j) to[j] = scale * g(gradient[j], j, AtElement());
     });
+  }
+
+  template <class G, class Collect>
+  void input_rows(std::int64_t first, ShortRows rows, G g, Collect collect) const {
+    if (counted == n.d) {
+      for (int k = 0; k < rows.count; k += 4) input_four(first + k, g, collect);
+    } else {
+      for (int k = 0; k < rows.count; ++k) input_rows(first + k, OneRow(), g, collect);
+    }
+  }
+
+  template <class G, class Collect>
+  void input_four(std::int64_t first, G g, Collect collect) const {
+    const std::int64_t d = n.d;
+    const T *const from = x + first * d, *const gradient = dy + first * d;
+    T* const to = dx + first * d;
+    T scale[4], second[4];
+    for (int k = 0; k < 4; ++k) scale[k] = static_cast<T>(rstd[first + k]);
+    Pack<T> sum[4] = {};
+    for_packs<T>(
+        d, [&](std::int64_t j, auto at) __attribute__((always_inline)) {
+          Pack<T> products = {};
+#pragma GCC unroll 4
+          for (int k = 0; k < 4; ++k) {
+            const Pack<T> slope = at.load(gradient + k * d + j), value = at.load(from + k * d + j) * scale[k];
+            sum[k] += at.only(g(slope, j, at) * value);
+            products += slope * value;
+          }
+          collect(j, at, at.only(products));
+        });
+    sum_lanes<T>(sum, second);
+    for (int k = 0; k < 4; ++k) second[k] = static_cast<T>(second[k] * factor_of(first + k));
+    for_packs<T>(
+        d, [&](std::int64_t j, auto at) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+          for (int k = 0; k < 4; ++k) {
+            const Pack<T> weighted = g(at.load(gradient + k * d + j), j, at);
+            at.store(to + k * d + j,
+                     scale[k] * (weighted - at.load(from + k * d + j) * scale[k] * second[k]));
+          }
+        });
   }
 };
 
@@ -137,8 +204,10 @@ bool CpuBackend::rms_norm(View y, View rstd, View x, View weight, double eps, bo
                           std::int64_t counted) {
   for_float(x.dtype, "rms_norm", [&]<class T>() {
     if (x.numel() == 0) return;
-    forward<T>(rows_of(x), pointer<T>(y), nullptr, pointer<double>(rstd), pointer<T>(x), nullptr,
-               pointer<T>(weight), eps, inside, counted);
+    Forward<T>{
+        rows_of(x), pointer<T>(y), nullptr, pointer<double>(rstd), pointer<T>(x), nullptr, pointer<T>(weight),
+        eps,        inside,        counted}
+        .run();
   });
   return true;
 }
@@ -147,8 +216,17 @@ bool CpuBackend::add_rms_norm(View y, View sum, View rstd, View x, View residual
                               bool inside) {
   for_float(x.dtype, "rms_norm", [&]<class T>() {
     if (x.numel() == 0) return;
-    forward<T>(rows_of(x), pointer<T>(y), pointer<T>(sum), pointer<double>(rstd), pointer<T>(x),
-               pointer<T>(residual), pointer<T>(weight), eps, inside, x.shape[1]);
+    Forward<T>{rows_of(x),
+               pointer<T>(y),
+               pointer<T>(sum),
+               pointer<double>(rstd),
+               pointer<T>(x),
+               pointer<T>(residual),
+               pointer<T>(weight),
+               eps,
+               inside,
+               x.shape[1]}
+        .run();
   });
   return true;
 }

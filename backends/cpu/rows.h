@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "backends/cpu/scratch.h"
+#include "backends/cpu/short_rows.h"
 #include "backends/cpu/sums.h"
 #include "backends/statistics.h"
 #include "backends/strided.h"
@@ -16,23 +17,26 @@ namespace norma {
 /// instead of taking a row each.
 inline bool shares_rows(Rows n) { return n.rows * block_elements < n.d; }
 
-/// Rows that a body takes at a time.
-template <int count>
-using RowsAtOnce = std::integral_constant<int, count>;
+/// The one row that a body takes at a time.
+struct OneRow {
+  static constexpr int count = 1;
+};
 
-/// Calls body(r, RowsAtOnce<count>) for rows r, .., r + count - 1 that together are [first, last). Short rows
-/// are taken in fours: their chains of operations overlap, and they share what there is to do for a column.
-/// Longer ones one by one: each is to stay in L1, with what else belongs to it, from pass to pass.
+/// Calls body(r, rows) for the rows of [first, last): short ones by ShortRows, which share what there is to
+/// do for a column, the others one by one: each is to stay in L1, with what else belongs to it, from pass to
+/// pass.
 template <class Body>
 void in_turns(std::int64_t d, std::int64_t first, std::int64_t last, const Body& body) {
   std::int64_t r = first;
-  if (d <= 256) {
-    for (; r + 4 <= last; r += 4) body(r, RowsAtOnce<4>());
+  while (ShortRows::fit(d) && last - r >= 4) {
+    const ShortRows rows{static_cast<int>(std::min<std::int64_t>(ShortRows::most, (last - r) / 4 * 4))};
+    body(r, rows);
+    r += rows.count;
   }
-  for (; r < last; ++r) body(r, RowsAtOnce<1>());
+  for (; r < last; ++r) body(r, OneRow());
 }
 
-/// Calls body(r, RowsAtOnce<count>) for all rows, in parallel blocks of about block_elements elements, or one
+/// Calls body(r, rows) for all rows, in parallel blocks of about block_elements elements, or one
 /// by one when the rows are so long that the body itself is parallel.
 template <class Body>
 void for_rows(Rows n, const Body& body) {
@@ -44,8 +48,8 @@ void for_rows(Rows n, const Body& body) {
 /// The same with body(r) for every row.
 template <class Body>
 void for_each_row(Rows n, const Body& body) {
-  for_rows(n, [&]<int count>(std::int64_t first, RowsAtOnce<count>) {
-    for (std::int64_t r = first; r < first + count; ++r) body(r);
+  for_rows(n, [&](std::int64_t first, auto rows) {
+    for (std::int64_t r = first; r < first + rows.count; ++r) body(r);
   });
 }
 
@@ -69,6 +73,31 @@ void write_affine(std::int64_t d, T* to, const T* weight, const T* bias, Value v
   });
 }
 
+/// The same for short rows [rows, d], in packs: value(k, j, at) of row k.
+template <class T, class Value>
+void write_affine(ShortRows rows, std::int64_t d, T* to, const T* weight, const T* bias, Value value) {
+  const auto write = [=](auto weighted, auto biased) {
+    for (int first = 0; first < rows.count; first += 4) {
+      for_packs<T>(
+          d, [=](std::int64_t j, auto at) __attribute__((always_inline)) {
+            const Pack<T> slope = weighted ? at.load(weight + j) : Pack<T>{};
+            const Pack<T> shift = biased ? at.load(bias + j) : Pack<T>{};
+#pragma GCC unroll 4
+            for (int k = first; k < first + 4; ++k) {
+              Pack<T> y = value(k, j, at);
+              if constexpr (weighted) y = y * slope;
+              if constexpr (biased) y = y + shift;
+              at.store(to + k * d + j, y);
+            }
+          });
+    }
+  };
+  constexpr std::true_type yes;
+  constexpr std::false_type no;
+  if (weight != nullptr) return bias != nullptr ? write(yes, yes) : write(yes, no);
+  bias != nullptr ? write(no, yes) : write(no, no);
+}
+
 /// sum = a + b, one row.
 template <class T>
 void add_row(std::int64_t d, T* sum, const T* a, const T* b) {
@@ -78,14 +107,21 @@ void add_row(std::int64_t d, T* sum, const T* a, const T* b) {
   });
 }
 
-/// Calls use(g) with g(dy, j) = dy * weight[j], or dy where there is no weight.
+/// Calls use(g) with g(dy, j, at) = dy * weight[j], or dy where there is no weight.
 template <class T, class Use>
 void with_weight(const T* weight, Use&& use) {
   if (weight != nullptr) {
-    use([=](T dy, std::int64_t j) { return dy * weight[j]; });
+    use([=](auto dy, std::int64_t j, auto at)
+            __attribute__((always_inline)) { return dy * at.load(weight + j); });
   } else {
-    use([](T dy, std::int64_t) { return dy; });
+    use([](auto dy, std::int64_t, auto) __attribute__((always_inline)) { return dy; });
   }
+}
+
+/// *to += value, of an element or a pack.
+template <class T, class At, class Value>
+[[gnu::always_inline]] inline void add_to(T* to, At at, Value value) {
+  at.store(to, at.load(to) + value);
 }
 
 /// Sums over rows of `count` vectors of length d (gradients of weight and bias). Rows are dealt to at most
@@ -102,7 +138,7 @@ class ColumnSums {
         sums_(groups_ * width()),
         totals_(groups_ * width()) {}
 
-  /// Calls body(r, RowsAtOnce<count>, sums) for all rows; sums[k * d + j] belongs to vector k.
+  /// Calls body(r, rows, sums) for all rows; sums[k * d + j] belongs to vector k.
   template <class Body>
   void for_rows(const Body& body) {
     const auto groups = [&](std::int64_t begin, std::int64_t end) {

@@ -1,0 +1,246 @@
+// Short rows, up to sixteen at a time. Sums go along four rows at once, in vectors: their chains of additions
+// overlap, and the sums of four rows come out as one vector. What a row waits for next (divisions, a root) is
+// done for all sixteen in plain loops, which compilers make vectors of.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#ifdef __AVX512F__
+#  include <immintrin.h>
+#endif
+
+#include "backends/cpu/moments.h"
+
+namespace norma {
+
+/// Rows that a body takes at a time, a multiple of four.
+struct ShortRows {
+  static constexpr int most = 16;
+  /// Only where there are masked loads and stores may a row end within a vector register.
+#ifdef __AVX512F__
+  static bool fit(std::int64_t d) { return d > 1 && d <= 256; }
+#else
+  static bool fit(std::int64_t d) { return d > 1 && d <= 256 && d % 16 == 0; }
+#endif
+
+  int count;
+};
+
+/// One value of each.
+template <class T>
+using PerRow = T[ShortRows::most];
+
+#if defined(__AVX512F__)
+inline constexpr int register_bytes = 64;
+#elif defined(__AVX__)
+inline constexpr int register_bytes = 32;
+#else
+inline constexpr int register_bytes = 16;
+#endif
+
+template <class T>
+struct Vectors {
+  typedef T Pack __attribute__((vector_size(register_bytes)));
+  typedef T Four __attribute__((vector_size(4 * sizeof(T))));
+};
+/// Neighbours in a row.
+template <class T>
+using Pack = typename Vectors<T>::Pack;
+template <class T>
+inline constexpr std::int64_t pack_lanes = register_bytes / static_cast<int>(sizeof(T));
+
+// How a body reads and writes what lies at a column: one element, a pack, or the pack at the end of a row, of
+// which only the first lanes exist. only(v) is v with zeros in the others.
+struct AtElement {
+  template <class T>
+  T load(const T* x) const {
+    return *x;
+  }
+  template <class T>
+  void store(T* x, T value) const {
+    *x = value;
+  }
+};
+
+template <class T>
+struct AtPack {
+  [[gnu::always_inline]] Pack<T> load(const T* x) const {
+    Pack<T> pack;
+    std::memcpy(&pack, x, sizeof(pack));
+    return pack;
+  }
+  [[gnu::always_inline]] void store(T* x, Pack<T> pack) const { std::memcpy(x, &pack, sizeof(pack)); }
+  [[gnu::always_inline]] Pack<T> only(Pack<T> pack) const { return pack; }
+};
+
+#ifdef __AVX512F__
+class AtLastPack {
+ public:
+  explicit AtLastPack(std::int64_t count) : exists_(static_cast<std::uint16_t>((1u << count) - 1)) {}
+
+  [[gnu::always_inline]] Pack<float> load(const float* x) const { return _mm512_maskz_loadu_ps(exists_, x); }
+  [[gnu::always_inline]] Pack<double> load(const double* x) const {
+    return _mm512_maskz_loadu_pd(static_cast<std::uint8_t>(exists_), x);
+  }
+  [[gnu::always_inline]] void store(float* x, Pack<float> pack) const {
+    _mm512_mask_storeu_ps(x, exists_, pack);
+  }
+  [[gnu::always_inline]] void store(double* x, Pack<double> pack) const {
+    _mm512_mask_storeu_pd(x, static_cast<std::uint8_t>(exists_), pack);
+  }
+  [[gnu::always_inline]] Pack<float> only(Pack<float> pack) const {
+    return _mm512_maskz_mov_ps(exists_, pack);
+  }
+  [[gnu::always_inline]] Pack<double> only(Pack<double> pack) const {
+    return _mm512_maskz_mov_pd(static_cast<std::uint8_t>(exists_), pack);
+  }
+
+ private:
+  std::uint16_t exists_;  // a bit for each lane
+};
+#endif
+
+/// Lanes halved down to four.
+template <class Four, class Vector>
+[[gnu::always_inline]] inline Four quarters_of(Vector x) {
+  if constexpr (sizeof(Vector) == sizeof(Four)) {
+    return x;
+  } else if constexpr (sizeof(Vector) == 2 * sizeof(Four)) {
+    return __builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7);
+  } else {
+    return quarters_of<Four>(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
+                             __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15));
+  }
+}
+
+/// sums[k] = the sum of the lanes of x[k]. Four lanes of each row are added across, all rows in one vector.
+template <class T>
+[[gnu::always_inline]] inline void sum_lanes(const Pack<T> (&x)[4], T* sums) {
+  if constexpr (pack_lanes<T> < 4) {
+    for (int k = 0; k < 4; ++k) sums[k] = x[k][0] + x[k][1];
+  } else {
+    using Four = typename Vectors<T>::Four;
+    const Four a = quarters_of<Four>(x[0]), b = quarters_of<Four>(x[1]), c = quarters_of<Four>(x[2]),
+               d = quarters_of<Four>(x[3]);
+    const Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const Four cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const Four all =
+        __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    std::memcpy(sums, &all, sizeof(all));
+  }
+}
+
+/// Calls body(j, at) for packs of columns j, j + 1, .. that cover [0, d).
+template <class T, class Body>
+[[gnu::always_inline]] inline void for_packs(std::int64_t d, const Body& body) {
+  std::int64_t j = 0;
+  for (; j + pack_lanes<T> <= d; j += pack_lanes<T>) body(j, AtPack<T>());
+#ifdef __AVX512F__
+  if (j < d) body(j, AtLastPack(d - j));
+#endif
+}
+
+/// Standard for each row.
+template <class T>
+struct Standards {
+  PerRow<T> high, scale, shift;
+
+  Standards(ShortRows rows, const double* mean, const double* rstd) {
+#pragma omp simd simdlen(4)
+    for (int k = 0; k < rows.count; ++k) {
+      high[k] = static_cast<T>(mean[k]);
+      scale[k] = static_cast<T>(rstd[k]);
+      shift[k] = static_cast<T>((static_cast<double>(high[k]) - mean[k]) * rstd[k]);
+    }
+  }
+  [[gnu::always_inline]] Pack<T> operator()(int k, Pack<T> x) const {
+    return (x - high[k]) * scale[k] + shift[k];
+  }
+};
+
+/// Mean and centred squares of each row.
+struct ShortMoments {
+  PerRow<double> mean, squares;
+};
+
+/// The mean of the first values of each row.
+template <class T>
+void near_means_of(ShortRows rows, const T* x, std::int64_t d, PerRow<T>& near) {
+  const std::int64_t few = std::min(d, pack_lanes<T>);
+  const T part = T(1) / static_cast<T>(few);
+  for (int first = 0; first < rows.count; first += 4) {
+    Pack<T> sample[4] = {};
+    for_packs<T>(
+        few, [&](std::int64_t, auto at) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+          for (int k = 0; k < 4; ++k) sample[k] += at.load(x + (first + k) * d) * part;
+        });
+    sum_lanes<T>(sample, near + first);
+  }
+}
+
+/// In one pass, as moments_near.
+template <class T>
+ShortMoments moments_of(ShortRows rows, const T* x, std::int64_t d) {
+  PerRow<T> near, sums, squares;
+  near_means_of(rows, x, d, near);
+  for (int first = 0; first < rows.count; first += 4) {
+    Pack<T> sum[4] = {}, square[4] = {};
+    for_packs<T>(
+        d, [&](std::int64_t j, auto at) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+          for (int k = 0; k < 4; ++k) {
+            const Pack<T> c = at.only(at.load(x + (first + k) * d + j) - near[first + k]);
+            sum[k] += c;
+            square[k] += c * c;
+          }
+        });
+    sum_lanes<T>(sum, sums + first);
+    sum_lanes<T>(square, squares + first);
+  }
+  const double part = 1 / static_cast<double>(d);
+  const auto is_plain = [&](int k) {
+    const double sum = sums[k], square = squares[k];
+    return is_safe_square<T>(square) & !(sum * sum * part > square / 2);
+  };
+  ShortMoments moments;
+  bool all_plain = true;
+#pragma omp simd reduction(& : all_plain) simdlen(4)
+  for (int k = 0; k < rows.count; ++k) {
+    const double sum = sums[k], square = squares[k];
+    moments.mean[k] = static_cast<double>(near[k]) + sum * part;
+    moments.squares[k] = square - sum * sum * part;
+    all_plain &= is_plain(k);
+  }
+  for (int k = 0; k < rows.count && !all_plain; ++k) {
+    if (is_plain(k)) continue;
+    const Moments row = moments_of_row(x + k * d, d);
+    moments.mean[k] = row.mean, moments.squares[k] = row.squares;
+  }
+  return moments;
+}
+
+/// Sum of squares of each row.
+template <class T>
+void squares_of(ShortRows rows, const T* x, std::int64_t d, PerRow<double>& squares) {
+  PerRow<T> sums;
+  for (int first = 0; first < rows.count; first += 4) {
+    Pack<T> square[4] = {};
+    for_packs<T>(
+        d, [&](std::int64_t j, auto at) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+          for (int k = 0; k < 4; ++k) {
+            const Pack<T> value = at.only(at.load(x + (first + k) * d + j));
+            square[k] += value * value;
+          }
+        });
+    sum_lanes<T>(square, sums + first);
+  }
+  for (int k = 0; k < rows.count; ++k) {
+    squares[k] = is_safe_square<T>(sums[k]) ? static_cast<double>(sums[k]) : squares_of(x + k * d, d);
+  }
+}
+
+}  // namespace norma
