@@ -67,13 +67,13 @@ template <class T>
 void drop_gradients(std::int64_t count, T* dx, const T* dy, const std::uint8_t* bits, double p) {
   parallel_for(count, block_elements, [=](std::int64_t begin, std::int64_t end) {
     const T scale = scale_of<T>(p);
-    const auto eight = [=](std::int64_t n, T* to, const T* from, int byte) {
+    const auto eight = [=](int n, T* to, const T* from, int byte) {
 #pragma omp simd
       for (int k = 0; k < n; ++k) to[k] = from[k] * ((byte >> k & 1) != 0 ? scale : T(0));
     };
     std::int64_t i = begin;
     for (; i + 8 <= end; i += 8) eight(8, dx + i, dy + i, bits[i / 8]);
-    if (i < end) eight(end - i, dx + i, dy + i, bits[i / 8]);
+    if (i < end) eight(static_cast<int>(end - i), dx + i, dy + i, bits[i / 8]);
   });
 }
 
