@@ -60,11 +60,21 @@ bool is_plain(const Tensor& x) {
   return !grad_enabled() || (!x.requires_grad() && x.state()->seen_version >= x.array().recorded_version());
 }
 
-/// Whether `other` fits the target and is not changed by what is written there before it is read.
+bool broadcasts_to(const Shape& from, const Shape& to) {
+  if (from.rank() > to.rank()) return false;
+  for (int axis = -1; axis >= -from.rank(); --axis) {
+    if (from[axis] != to[axis] && from[axis] != 1) return false;
+  }
+  return true;
+}
+
+/// Whether `other` fits the target and is not changed by what is written there before it is read: it lies
+/// elsewhere, or each element is read where it is written.
 bool can_be_read_while_writing(const Array& to, const Array& other) {
   if (other.dtype() != to.dtype() || other.device() != to.device()) return false;
-  if (other.shape() != to.shape() && (other.numel() != 1 || other.rank() > to.rank())) return false;
-  const bool same = to.view().data == other.view().data && std::ranges::equal(to.strides(), other.strides());
+  if (!broadcasts_to(other.shape(), to.shape())) return false;
+  const bool same = other.shape() == to.shape() && to.view().data == other.view().data &&
+                    std::ranges::equal(to.strides(), other.strides());
   return same || !may_overlap(to, other);
 }
 

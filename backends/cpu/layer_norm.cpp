@@ -1,7 +1,7 @@
 // y = (x - mean) * rstd * weight + bias, rstd = 1 / sqrt(var + eps), var the mean square of x - mean
 // (Ba, Kiros, Hinton 2016, arXiv:1607.06450).  x, y: [rows, d]  weight, bias: [d]  mean, rstd: f64 [rows]
 //
-// Forward: three passes over a row, which stays in L1 between them: mean in f64, centred squares, output.
+// Forward: two passes over a row, which stays in L1 between them: mean and centred squares, then the output.
 // With a residual one more in front, x + residual, which is also an output. Backward, with g = dy * weight
 // and x_hat = (x - mean) * rstd:
 //   dx = rstd * (g - mean(g) - x_hat * mean(g * x_hat)),  dweight = sum over rows of dy * x_hat,  dbias = sum

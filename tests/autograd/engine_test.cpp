@@ -183,6 +183,12 @@ TEST_CASE("R74 in-place with overlapping operands reads first, then writes") {
   const Tensor x = tensor({1, 2, 3, 4});
   x.slice(0, {1}).add_(x.slice(0, {0, -1}));
   CHECK(x.to_vector<float>() == std::vector<float>{1, 3, 5, 7});
+  const Tensor y = full({100000}, 3);
+  y.mul_(y.slice(0, {0, 1}));  // the address and strides of y, but one element, which is written first
+  CHECK(y.to_vector<float>() == std::vector<float>(100000, 9));
+  const Tensor z = tensor({1, 2, 3, 4}).reshape({2, 2});
+  z.add_(z.slice(0, {0, 1}));
+  CHECK(z.to_vector<float>() == std::vector<float>{2, 4, 4, 6});
   CHECK_THROWS_MESSAGE_HAS(tensor({1}).expand({3}).add_(1), "several elements");
 }
 
@@ -213,6 +219,11 @@ TEST_CASE(
       "numbers", base.clone(), [&](const Tensor& x) { x.mul_(3); }, base * 3);
   check(
       "itself", base.clone(), [&](const Tensor& x) { x.mul_(x); }, base * base);
+  const Tensor rows = base.reshape({2, 2}), row = tensor({5, 6}), column = tensor({5, 6}).reshape({2, 1});
+  check(
+      "a row for all", rows.clone(), [&](const Tensor& x) { x.add_(row); }, rows + row);
+  check(
+      "a column for all", rows.clone(), [&](const Tensor& x) { x.sub_(column); }, rows - column);
   const Tensor parts = base.clone();  // halves of one array
   check(
       "another part", parts.slice(0, {0, 2}), [&](const Tensor& x) { x.add_(parts.slice(0, {2})); },
