@@ -29,11 +29,7 @@ struct Forward {
 
   void run() const {
     for_rows(n, [this](std::int64_t first, auto rows) {
-      const T* from = x + first * n.d;
-      if (residual != nullptr) {
-        add_row(rows.count * n.d, sum + first * n.d, from, residual + first * n.d);
-        from = sum + first * n.d;
-      }
+      const T* const from = with_residual(first * n.d, rows.count * n.d, sum, x, residual);
       this->normalize(rows, y + first * n.d, from, mean + first, rstd + first);
     });
   }

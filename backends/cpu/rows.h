@@ -98,13 +98,17 @@ void write_affine(ShortRows rows, std::int64_t d, T* to, const T* weight, const 
   bias != nullptr ? write(no, yes) : write(no, no);
 }
 
-/// sum = a + b, one row.
+/// `count` values of the input from `first` on: x, or, where there is a residual, x + residual, which is
+/// written to sum.
 template <class T>
-void add_row(std::int64_t d, T* sum, const T* a, const T* b) {
-  along_row(d, [=](std::int64_t begin, std::int64_t end) {
+const T* with_residual(std::int64_t first, std::int64_t count, T* sum, const T* x, const T* residual) {
+  if (residual == nullptr) return x + first;
+  along_row(count,
+            [to = sum + first, a = x + first, b = residual + first](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
-    for (std::int64_t j = begin; j < end; ++j) sum[j] = a[j] + b[j];
-  });
+              for (std::int64_t j = begin; j < end; ++j) to[j] = a[j] + b[j];
+            });
+  return sum + first;
 }
 
 /// Calls use(g) with g(dy, j, at) = dy * weight[j], or dy where there is no weight.
