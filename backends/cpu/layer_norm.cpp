@@ -121,19 +121,23 @@ struct Backward {
     }
   }
 
-  /// dx holds g between the two passes: rounded once, so that g - mean(g) is zero where all g are equal (a
-  /// row of one entry).
+  /// g is held between the two passes: rounded once, so that g - mean(g) is zero where all g are equal (a row
+  /// of one entry). Not in dx: its lines may lie in another core's caches, and stores that wait for them,
+  /// among others, hold those up; in the second pass many are on their way at once.
   template <class G, class Collect>
   void input_rows(std::int64_t r, OneRow, G g, Collect collect) const {
     const std::int64_t d = n.d;
     const Standard<T> x_hat(mean[r], rstd[r]);
     const T *const from = x + r * d, *const gradient = dy + r * d;
     T* const to = dx + r * d;
+    constexpr std::int64_t most = 1024;
+    T memory[most];
+    T* const held = d <= most ? memory : to;
     const auto [sum, product] = row_sums<T, 2>(d, [=](std::int64_t j, auto sum) {
       const T slope = gradient[j], value = x_hat(from[j]);
-      to[j] = g(slope, j, AtElement());
-      sum(0) += to[j];
-      sum(1) += to[j] * value;
+      held[j] = g(slope, j, AtElement());
+      sum(0) += held[j];
+      sum(1) += held[j] * value;
       collect(j, AtElement(), slope * value, slope);
     });
     const T mean_g = constants.mean ? T(0) : static_cast<T>(sum / static_cast<double>(d));
@@ -141,7 +145,7 @@ struct Backward {
     along_row(d, [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
       for (std::int64_t j = begin; j < end; ++j) {
-        to[j] = x_hat.scale * (to[j] - mean_g - x_hat(from[j]) * mean_gx);
+        to[j] = x_hat.scale * (held[j] - mean_g - x_hat(from[j]) * mean_gx);
       }
     });
   }
