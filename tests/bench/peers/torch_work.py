@@ -216,8 +216,8 @@ class Training:
             return self.call(self.tokens[self.steps % 8], self.targets[self.steps % 8])
 
     def run(self):
-        loss = self.loss()
         self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss()
         loss.backward()
         self.optimizer.step()
         self.steps += 1

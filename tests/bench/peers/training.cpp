@@ -38,8 +38,8 @@ struct Training {
     return cross_entropy(model(tokens[batch]), targets[batch]);
   }
   double step() {
-    const Tensor y = loss();
     optimizer.zero_grad();
+    const Tensor y = loss();
     y.backward();
     optimizer.step();
     ++steps;
