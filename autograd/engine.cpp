@@ -20,6 +20,8 @@
 namespace norma {
 namespace {
 
+bool is_ours_alone(const Tensor& x) { return x.state().use_count() == 1 && x.array().is_sole_owner(); }
+
 /// into += gradient, in place where nobody else can see it.
 void accumulate(Tensor& into, const Tensor& gradient) {
   if (!into.defined()) {
@@ -27,7 +29,7 @@ void accumulate(Tensor& into, const Tensor& gradient) {
     return;
   }
   const detail::ProfileSpan span(detail::SpanKind::backward, "(sum of gradients)");
-  if (!grad_enabled() && into.state().use_count() == 1 && into.array().is_sole_owner()) {
+  if (!grad_enabled() && is_ours_alone(into)) {
     kernels::binary_in_place(Binary::add, into.array(), gradient.array(), "add_");
   } else {
     into = add(into, gradient);
@@ -141,10 +143,9 @@ class Walk {
       if (total.defined()) {
         accumulate_leaf(total, gradient);
       } else {
-        const bool exclusive = gradient.state().use_count() == 1 && gradient.array().is_sole_owner();
-        total = options_.create_graph ? gradient.contiguous()
-                : exclusive           ? gradient
-                                      : Tensor(gradient.array().clone());
+        total = options_.create_graph     ? gradient.contiguous()
+                : is_ours_alone(gradient) ? gradient
+                                          : Tensor(gradient.array().clone());
       }
       leaf->grad = total.state();
     }
@@ -265,6 +266,23 @@ class Walk {
     if (!options_.retain_graph && !options_.create_graph) node->release();
   }
 
+  /// Has the node add to gradients of leaves that are there already: each such input is no longer wanted.
+  /// False when none is left that is.
+  bool add_to_sums(Node& node, const Backward& call, bool* wanted) {
+    bool any_left = false;
+    for (std::size_t i = 0; i < node.edges.size(); ++i) {
+      if (!wanted[i]) continue;
+      const Edge& edge = node.edges[i];
+      const Tensor* const sum = edge.leaf != nullptr ? leaf_gradients_.find(edge.leaf.get()) : nullptr;
+      if (sum != nullptr && is_ours_alone(*sum) && sum->array().is_contiguous()) {
+        const detail::ProfileSpan span(detail::SpanKind::backward, node.name);
+        wanted[i] = !node.add_gradient(i, sum->array(), call);
+      }
+      any_left |= wanted[i];
+    }
+    return any_left;
+  }
+
   void propagate(Node& node, Tensor& dy) {
     const std::size_t count = node.edges.size();
     bool few[16] = {};
@@ -273,8 +291,9 @@ class Walk {
     for (std::size_t i = 0; i < count; ++i) wanted[i] = wants(node.edges[i]);
     const bool watched = AnomalyMode::active() && is_nan_free(dy);
     const AnomalyMode pause(false);  // the node is to be named, not an op of its rule
-    Gradients gradients =
-        run_rule(node, Backward{dy, node, std::span<const bool>(wanted, count), options_.create_graph});
+    const Backward call{dy, node, std::span<const bool>(wanted, count), options_.create_graph};
+    if (node.adds_gradients && !options_.create_graph && !watched && !add_to_sums(node, call, wanted)) return;
+    Gradients gradients = run_rule(node, call);
     NORMA_CHECK(gradients.size() == count, "backward of ", node.name, ": returned ", gradients.size(),
                 " gradients for ", count, " inputs");
     if (!watched) dy = Tensor();  // its memory may be reused from here on

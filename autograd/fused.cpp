@@ -63,11 +63,15 @@ class KeptInput {
 struct FusedNode final : Node {
   FusedNode(std::shared_ptr<const FusedOp> op_, Kept kept_, std::span<const Tensor> inputs_)
       : Node(op_->op_name(), inputs_.size()), op(std::move(op_)), kept(std::move(kept_)) {
+    adds_gradients = op->adds_gradients();
     inputs.reserve(inputs_.size());
     for (const Tensor& x : inputs_) inputs.emplace_back(x, op->remakes_inputs());
   }
   Gradients backward(const Backward& call) override {
     return call.create_graph ? definition_vjp(*op, saved(), call) : kernel_vjp(call);
+  }
+  bool add_gradient(std::size_t i, const Array& sum, const Backward& call) override {
+    return op->add_gradient(i, sum, call.dy.array(), saved());
   }
   void release() override {
     inputs.clear();

@@ -9,6 +9,9 @@
 //     // dy is contiguous (any strides with `static constexpr bool any_dy = true`), inputs have any strides.
 //     std::vector<Array> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x)
 //         const;
+//     // Optional: sum += the gradient of input i, where another use of that input has brought a gradient
+//     // (tied weights). It is not wanted of backward then. False: not done.
+//     bool add_gradient(std::size_t i, const Array& sum, const Array& dy, const Array& x) const;
 //   };
 //   Tensor scale(const Tensor& x, double a) { return apply(Scale{a}, x); }
 //
@@ -50,6 +53,9 @@ struct FusedOp {
   virtual std::optional<Array> forward(Kept& kept, std::span<const Tensor> inputs) const = 0;
   virtual std::vector<Array> backward(const Kept& kept, Wanted wanted, const Array& dy,
                                       std::span<const Tensor> inputs) const = 0;
+  virtual bool adds_gradients() const = 0;
+  virtual bool add_gradient(std::size_t i, const Array& sum, const Array& dy,
+                            std::span<const Tensor> inputs) const = 0;
 };
 
 Tensor apply_fused(std::shared_ptr<const FusedOp> op, std::span<const Tensor> inputs);
@@ -86,6 +92,15 @@ struct FusedAdaptor final : FusedOp {
       return op.backward(kept, wanted, takes_any_dy ? dy : dy.contiguous(), array_or_none(inputs[I])...);
     NORMA_ASSERT(false && "a fused op with a forward kernel needs a backward kernel");
     return {};
+  }
+  bool adds_gradients() const override {
+    return requires { &Op::add_gradient; };
+  }
+  bool add_gradient(std::size_t i, const Array& sum, const Array& dy,
+                    std::span<const Tensor> inputs) const override {
+    if constexpr (requires { &Op::add_gradient; })
+      return op.add_gradient(i, sum, takes_any_dy ? dy : dy.contiguous(), array_or_none(inputs[I])...);
+    return false;
   }
   Op op;
 };

@@ -81,6 +81,9 @@ struct Node : std::enable_shared_from_this<Node> {
   Node(const char* name_, std::size_t inputs);
   virtual ~Node();
   virtual Gradients backward(const Backward& call) = 0;
+  /// Asked only of nodes with adds_gradients: sum += the gradient of input i, in sum's memory. False where
+  /// the node cannot; backward() gives that gradient then.
+  virtual bool add_gradient(std::size_t /*i*/, const Array& /*sum*/, const Backward&) { return false; }
   /// Drops saved values; a later backward through this node throws.
   virtual void release() = 0;
 
@@ -91,6 +94,7 @@ struct Node : std::enable_shared_from_this<Node> {
   DType dtype = DType::f32;
   Device device = Device::cpu;
   bool released = false;
+  bool adds_gradients = false;
   Array kept_output;  // with keep_output
   std::int64_t kept_version = 0;
   std::vector<Hook> hooks;

@@ -280,7 +280,7 @@ class Backend {
   virtual bool dropout_backward(View /*dx*/, View /*dy*/, View /*kept*/, double /*p*/) { return false; }
   /// y[r] = table[index[r]]; y [rows, d], table [entries, d], index i64 [rows], checked as in gather.
   virtual bool embedding(View /*y*/, View /*table*/, View /*index*/) { return false; }
-  /// dtable (zeroed by the caller) [index[r]] += dy[r], equal indices in order of r.
+  /// dtable[index[r]] += dy[r], equal indices in order of r.
   virtual bool embedding_backward(View /*dtable*/, View /*dy*/, View /*index*/) { return false; }
   /// sum (f64, one element) = the squares of all elements of all views, added in f64. Contiguous views.
   virtual bool sum_of_squares(View /*sum*/, std::span<const View> /*xs*/) { return false; }

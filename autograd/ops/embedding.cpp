@@ -20,12 +20,18 @@ struct EmbeddingOp {
       return std::nullopt;
     return y;
   }
-  std::vector<Array> backward(const Kept&, const Wanted&, const Array& dy, const Array& index,
+  std::vector<Array> backward(const Kept&, const Wanted& wanted, const Array& dy, const Array& index,
                               const Array& table) const {
+    if (!wanted[1]) return {Array(), Array()};
     const Array dtable = Array::zeros(table.shape(), table.dtype(), table.device());
+    add_gradient(1, dtable, dy, index, table);
+    return {Array(), dtable};
+  }
+  bool add_gradient(std::size_t, const Array& dtable, const Array& dy, const Array& index,
+                    const Array& table) const {
     NORMA_ASSERT(
         backend(table.device()).embedding_backward(dtable.view(), dy.view(), index.contiguous().view()));
-    return {Array(), dtable};
+    return true;
   }
 };
 

@@ -42,10 +42,22 @@ struct LinearOp {
     const Array dbias = detail::gradient_of(wanted[2], bias);
     const Array rows = as_matrix(dy);
     if (dx.defined()) device.matmul(as_matrix(dx).view(), rows.view(), weight.view(), 1, 0);
-    if (dweight.defined())
-      device.matmul(dweight.view(), rows.transpose(0, 1).view(), as_matrix(x).view(), 1, 0);
+    if (dweight.defined()) write_dweight(dweight, dy, x, 0);
     if (dbias.defined()) device.reduce(Reduce::sum, dbias.unsqueeze(0).view(), rows.view());
     return {dx, dweight, dbias};
+  }
+  bool add_gradient(std::size_t i, const Array& sum, const Array& dy, const Array& x, const Array&,
+                    const Array&) const {
+    if (i != 1) return false;
+    write_dweight(sum, dy, x, 1);
+    return true;
+  }
+
+ private:
+  /// dweight = dy^T x + beta * dweight
+  static void write_dweight(const Array& dweight, const Array& dy, const Array& x, double beta) {
+    backend(x.device())
+        .matmul(dweight.view(), as_matrix(dy).transpose(0, 1).view(), as_matrix(x).view(), 1, beta);
   }
 };
 

@@ -155,4 +155,42 @@ TEST_CASE("a gradient of a leaf is its own memory") {
   CHECK(y.grad().at({0}) == 1);
 }
 
+TEST_CASE("tied weights: the gradient of a second use is added where the first one lies") {
+  manual_seed(3);
+  const Tensor w = randn({4096, 64}).set_requires_grad(), index = tensor({5, 0, 5, 4095}).to(i64);
+  const auto loss = [&] { return linear(linear(embedding(index, w), w).square(), w.t() * 2).square().sum(); };
+  const Tensor expected = [&] {
+    const DefinitionsOnly definitions;
+    return grad({loss()}, {w})[0];
+  }();
+  const auto differs_by = [&](const Tensor& found) {
+    return ((found - expected).abs().max() / expected.abs().max()).item();
+  };
+  CHECK(differs_by(grad({loss()}, {w})[0]) < 1e-5);
+  CHECK(differs_by(grad({loss()}, {w}, {}, {.create_graph = true})[0]) < 1e-5);
+
+  const Tensor y = linear(embedding(index, w), w).sum();
+  release_cached_memory(cpu);
+  reset_peak_memory(cpu);
+  const std::int64_t before = memory_stats(cpu).live_bytes, of_gradient = w.numel() * 4;
+  y.backward();
+  const std::int64_t room = memory_stats(cpu).peak_bytes - before;
+  CHECK(room >= of_gradient);
+  CHECK(room < of_gradient * 3 / 2);
+}
+
+TEST_CASE("tied weights: what others hold of a gradient stays as it was") {
+  manual_seed(3);
+  const Tensor w = randn({8, 8}, f64).set_requires_grad(), x = randn({3, 8}, f64);
+  const auto y = [&] { return linear(linear(x, w), w).sum(); };
+  const Tensor once = grad({y()}, {w})[0], again = grad({y()}, {w})[0];
+  y().backward();
+  const Tensor first = w.grad().clone();
+  CHECK((first - once).abs().max().item() == 0);
+  linear(x, w).sum().backward();  // to what is in grad() from before
+  CHECK((again - once).abs().max().item() == 0);
+  const Tensor step = w.grad() - first;
+  CHECK((step - x.sum(0).expand({8, 8})).abs().max().item() < 1e-12);
+}
+
 TEST_SUITE_END();
