@@ -8,8 +8,11 @@
 namespace norma {
 
 /// Throws "op: index 7 at position 3 is outside [0, 5)" for the first (row-major) index outside [0, extent).
-inline void check_indices(const View& index, std::int64_t extent, const char* op,
-                          const char* what = "index") {
+/// What an axis repeats is looked at once, and not counted.
+inline void check_indices(View index, std::int64_t extent, const char* op, const char* what = "index") {
+  for (int axis = 0; axis < index.rank; ++axis) {
+    if (index.strides[axis] == 0 && index.shape[axis] > 1) index.shape[axis] = 1;
+  }
   const Loop<1> loop = make_row_major_loop(index);
   const std::int64_t* values = pointer<std::int64_t>(index);
   // Blocks are examined in parallel; the exception of the first bad block is the one that arrives.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/parallel.h"
 #include "core/profile.h"
 #include "core/random.h"
 
@@ -113,14 +114,9 @@ Array Array::arange(double start, double stop, double step, DType dtype, Device 
   const Array host = empty({length}, dtype, cpu);
   for_any(dtype, [&]<class T>() {
     T* const y = host.data<T>();
-    for (std::int64_t i = 0; i < length; ++i) {
-      const double value = start + static_cast<double>(i) * step;
-      if constexpr (std::is_same_v<T, std::int64_t>) {
-        y[i] = static_cast<std::int64_t>(value);
-      } else {
-        y[i] = static_cast<T>(value);
-      }
-    }
+    parallel_for(length, 32768, [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) y[i] = static_cast<T>(start + static_cast<double>(i) * step);
+    });
   });
   return host.to(device);
 }

@@ -63,6 +63,19 @@ void fill_view(const View& y_view, T value) {
   });
 }
 
+/// y[i] = condition[i] ? a[i] : b[i]; with a_is_one or b_is_one a[0] or b[0]. Both are read, and conditions
+/// are read as bytes: a choice between values has no branch, so that compilers make vectors of it.
+template <bool a_is_one, bool b_is_one, class T>
+void choose(std::int64_t n, T* y, const bool* condition, const T* a, const T* b) {
+  const auto* const chosen = reinterpret_cast<const unsigned char*>(condition);
+  const T a_first = *a, b_first = *b;
+#pragma omp simd
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T p = a_is_one ? a_first : a[i], q = b_is_one ? b_first : b[i];
+    y[i] = chosen[i] != 0 ? p : q;
+  }
+}
+
 template <class T>
 void where_views(const View& y_view, const View& condition_view, const View& a_view, const View& b_view) {
   const Loop<4> loop = make_loop(y_view, condition_view, a_view, b_view);
@@ -76,7 +89,11 @@ void where_views(const View& y_view, const View& condition_view, const View& a_v
     const bool* c_row = condition + offset[1];
     const T *a_row = a + offset[2], *b_row = b + offset[3];
     if (ys == 1 && cs == 1 && as == 1 && bs == 1) {
-      for (std::int64_t i = 0; i < n; ++i) y_row[i] = c_row[i] ? a_row[i] : b_row[i];
+      choose<false, false>(n, y_row, c_row, a_row, b_row);
+    } else if (ys == 1 && cs == 1 && as == 1 && bs == 0) {
+      choose<false, true>(n, y_row, c_row, a_row, b_row);
+    } else if (ys == 1 && cs == 1 && as == 0 && bs == 1) {
+      choose<true, false>(n, y_row, c_row, a_row, b_row);
     } else {
       for (std::int64_t i = 0; i < n; ++i) y_row[i * ys] = c_row[i * cs] ? a_row[i * as] : b_row[i * bs];
     }

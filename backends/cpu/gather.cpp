@@ -59,7 +59,8 @@ void scatter_views(View y_view, View x_view, View index_view, int axis) {
       }
     }
   };
-  parallel_rows(slices, body, std::max<std::int64_t>(16, block_elements / length));
+  const std::int64_t narrowest = is == 0 ? 64 : 16;  // whole cache lines of rows
+  parallel_rows(slices, body, std::max(narrowest, block_elements / length));
 }
 
 }  // namespace
