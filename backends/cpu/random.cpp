@@ -92,7 +92,8 @@ void CpuBackend::random(Random distribution, View y, RandomKey key, double a, do
     } else if (distribution == Random::normal) {
       draw<T>(y, key, [=](const RandomBits& bits) { return static_cast<T>(normal(bits, a, b)); });
     } else {
-      draw<T>(y, key, [=](const RandomBits& bits) { return static_cast<T>(truncated_normal(bits, a, b)); });
+      const TruncatedNormal cut(a, b);
+      draw<T>(y, key, [=](const RandomBits& bits) { return static_cast<T>(cut(bits)); });
     }
   });
 }

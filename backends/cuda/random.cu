@@ -23,11 +23,9 @@ struct Normal {
 };
 
 template <class T>
-struct TruncatedNormal {
-  double low, high;
-  __device__ T operator()(const RandomBits& bits) const {
-    return static_cast<T>(truncated_normal(bits, low, high));
-  }
+struct Truncated {
+  TruncatedNormal draw;
+  __device__ T operator()(const RandomBits& bits) const { return static_cast<T>(draw(bits)); }
 };
 
 template <class T, class Draw>
@@ -89,7 +87,7 @@ void CudaBackend::random(Random distribution, View y, RandomKey key, double a, d
     } else if (distribution == Random::normal) {
       draw<T>(stream_, y, moving(key), Normal<T>{a, b});
     } else {
-      draw<T>(stream_, y, moving(key), TruncatedNormal<T>{a, b});
+      draw<T>(stream_, y, moving(key), Truncated<T>{TruncatedNormal(a, b)});
     }
   });
 }

@@ -122,7 +122,7 @@ void ReferenceBackend::random(Random distribution, View y, RandomKey key, double
       const T low = static_cast<T>(a), high = static_cast<T>(b);
       if (distribution == Random::uniform) return uniform<T>(bits, low, high, last_below(high, low));
       if (distribution == Random::normal) return static_cast<T>(normal(bits, a, b));
-      return static_cast<T>(truncated_normal(bits, a, b));
+      return static_cast<T>(TruncatedNormal(a, b)(bits));
     };
     for_each(y, [&](const Index& i) { element<T>(y, i) = one(random_bits(key, count++)); });
   });

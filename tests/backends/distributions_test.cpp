@@ -79,6 +79,17 @@ TEST_SUITE("kernels distributions") {
       CHECK(close(mean_and_variance(draw(Random::truncated_normal, -40, -6, dtype)).first, -6.15832, 1e-3));
     }
   }
+  TEST_CASE("the quantile of the normal distribution, down to its last digits and far out") {
+    CHECK(lower_quantile(0.5) == 0);
+    CHECK(close(lower_quantile(0.025), -1.959963984540054, 1e-15));
+    CHECK(close(lower_quantile(1e-10), -6.361340902404056, 1e-15));
+    double worst = 0;  // of x, in parts of it: Phi grows by x parts for each part of x^2
+    for (double p = 0.5; p > 1e-300; p *= 0.97) {
+      const double x = lower_quantile(p);
+      worst = std::max(worst, std::fabs(normal_cdf(x) / p - 1) / (1 + x * x));
+    }
+    CHECK(worst < 2e-15);
+  }
   TEST_CASE("the logarithm and the sine of normal numbers, within 2.5 ulp") {
     using Wide = long double;
     const auto ulps = [](double got, Wide want) {
