@@ -43,19 +43,23 @@ void scatter_views(View y_view, View x_view, View index_view, int axis) {
   const T* x = pointer<T>(x_view);
   const std::int64_t* index = pointer<std::int64_t>(index_view);
   const std::int64_t ys = slices.inner_stride(0), xs = slices.inner_stride(1), is = slices.inner_stride(2);
+  const bool along = std::abs(x_step) < std::abs(xs);  // the axis is the inner one in memory
+  const auto add = [](T& sum, T value) { sum = arithmetic<Binary::add>(sum, value); };
   const auto body = [&](std::int64_t n, const std::int64_t* offset) {
-    for (std::int64_t j = 0; j < length; ++j) {
-      T* to = y + offset[0];
+    T* const to = y + offset[0];
+    for (std::int64_t i = 0; along && i < n; ++i) {
+      const T* from = x + offset[1] + i * xs;
+      const std::int64_t* at = index + offset[2] + i * is;
+      for (std::int64_t j = 0; j < length; ++j) add(to[i * ys + at[j * i_step] * y_step], from[j * x_step]);
+    }
+    for (std::int64_t j = 0; !along && j < length; ++j) {
       const T* from = x + offset[1] + j * x_step;
       const std::int64_t* at = index + offset[2] + j * i_step;
       if (is == 0 && xs == 1 && ys == 1) {
         T* row = to + at[0] * y_step;
-        for (std::int64_t i = 0; i < n; ++i) row[i] = arithmetic<Binary::add>(row[i], from[i]);
+        for (std::int64_t i = 0; i < n; ++i) add(row[i], from[i]);
       } else {
-        for (std::int64_t i = 0; i < n; ++i) {
-          T& sum = to[i * ys + at[i * is] * y_step];
-          sum = arithmetic<Binary::add>(sum, from[i * xs]);
-        }
+        for (std::int64_t i = 0; i < n; ++i) add(to[i * ys + at[i * is] * y_step], from[i * xs]);
       }
     }
   };
