@@ -17,7 +17,7 @@ import time
 
 sys.dont_write_bytecode = True  # the tree stays clean
 
-from rows import ROWS
+from rows import BASIC_ROWS, ROWS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -266,16 +266,18 @@ def parse_arguments():
     parser.add_argument("--folder", default=".", help="for files on the way")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--basic", action="store_true", help="the basic ops one by one, instead of the table of targets")
     parser.add_argument("--rows", default="", help="regular expression: only rows whose title it fits")
     parser.add_argument("--write", help="page whose table is replaced")
-    parser.add_argument("--mark", default="bench-peers", help="name in its marker lines")
+    parser.add_argument("--mark", help="name in its marker lines")
     return parser.parse_args()
 
 
 def main():
     arguments = parse_arguments()
     here = {"torch": bool(arguments.python), "libtorch": bool(arguments.libtorch_worker)}
-    rows = [row for row in ROWS if here[row.peer] and re.search(arguments.rows, row.title)]
+    table = BASIC_ROWS if arguments.basic else ROWS
+    rows = [row for row in table if here[row.peer] and re.search(arguments.rows, row.title)]
     if arguments.write and arguments.rows:
         sys.exit("bench-peers: only a whole table is written into a page; leave the choice of rows out")
     sides = Sides(arguments)
@@ -288,10 +290,10 @@ def main():
     profile = ["", *profile_table(whole, sides)] if whole else []
     print("\n".join(profile), flush=True)
     if arguments.write:
-        for row in ROWS:
+        for row in table:
             if not here[row.peer]:
                 lines.append(f"| {row.title} | | | not measured: no {row.peer} here | {row.must:g} | {row.aim or ''} | | |")
-        write_into(arguments.write, arguments.mark, lines + profile)
+        write_into(arguments.write, arguments.mark or ("bench-peers-basic" if arguments.basic else "bench-peers"), lines + profile)
 
 
 main()

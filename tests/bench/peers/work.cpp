@@ -74,7 +74,7 @@ Work make_work(const std::string& name) {
     std::istringstream text(name.substr(slash + 1));
     for (std::string number; std::getline(text, number, ',');) extents.push_back(std::stoll(number));
   }
-  for (const auto make : {make_op, make_norm, make_training, make_tiny}) {
+  for (const auto make : {make_op, make_norm, make_training, make_tiny, make_basic}) {
     if (Work work = make(op, extents); work.run) return work;
   }
   throw Error("no work is called " + name);

@@ -28,6 +28,7 @@ Work make_op(const std::string& op, const Extents& extents);
 Work make_norm(const std::string& op, const Extents& extents);
 Work make_training(const std::string& op, const Extents& extents);
 Work make_tiny(const std::string& op, const Extents& extents);
+Work make_basic(const std::string& op, const Extents& extents);
 
 /// The same numbers on every side, but for a rounding: element i of the tensor `name` is shift + scale u, u
 /// in [-1, 1) a hash of i and the name.
