@@ -8,11 +8,40 @@ namespace norma {
 
 namespace {
 
+/// Whether operand k is one short row, repeated along the other axis of a loop in which the rest has no gaps.
+bool repeats_short_row(const Loop<3>& loop, int k) {
+  constexpr std::int64_t longest = 64;
+  if (loop.rank != 2 || loop.inner() > longest || loop.strides[k][0] != 0) return false;
+  for (int operand = 0; operand < 3; ++operand) {
+    if (loop.strides[operand][1] != 1) return false;
+    if (operand != k && loop.strides[operand][0] != loop.inner()) return false;
+  }
+  return true;
+}
+
+/// The row, many times over: then a loop over the rest meets long rows.
+template <class Y, class X, class F>
+void map_repeated(const Loop<3>& loop, Y* y, const X* x, const X* row, F f) {
+  constexpr std::int64_t room = 1024;
+  const std::int64_t count = loop.numel(), length = room / loop.inner() * loop.inner();
+  X many[room];
+  for (std::int64_t i = 0; i < std::min(length, count); ++i) many[i] = row[i % loop.inner()];
+  const std::int64_t block = block_elements / length * length;
+  parallel_for(count, block, [&, f](std::int64_t begin, std::int64_t end) {
+    for (; begin < end; begin += length) {
+      const std::int64_t n = std::min(length, end - begin);
+      for (std::int64_t i = 0; i < n; ++i) y[begin + i] = f(x[begin + i], many[i]);
+    }
+  });
+}
+
 template <class Y, class X, class F>
 void map(const View& y_view, const View& a_view, const View& b_view, F f) {
   const Loop<3> loop = make_loop(y_view, a_view, b_view);
   Y* y = pointer<Y>(y_view);
   const X *a = pointer<X>(a_view), *b = pointer<X>(b_view);
+  if (repeats_short_row(loop, 2)) return map_repeated(loop, y, a, b, f);
+  if (repeats_short_row(loop, 1)) return map_repeated(loop, y, b, a, [f](X q, X p) { return f(p, q); });
   const std::int64_t ys = loop.inner_stride(0), as = loop.inner_stride(1), bs = loop.inner_stride(2);
   parallel_rows(loop, [&, f](std::int64_t n, const std::int64_t* offset) {
     Y* y_row = y + offset[0];

@@ -26,6 +26,8 @@ void gather_views(const View& y_view, View x_view, const View& index_view, int a
     const std::int64_t* at = index + offset[2];
     if (is == 0 && xs == 1 && ys == 1) {  // whole rows, as in an embedding
       std::copy_n(from + at[0] * step, n, to);
+    } else if (ys == 1 && xs == 0 && is == 1 && step == 1) {  // within rows
+      for (std::int64_t i = 0; i < n; ++i) to[i] = from[at[i]];
     } else {
       for (std::int64_t i = 0; i < n; ++i) to[i * ys] = from[i * xs + at[i * is] * step];
     }
