@@ -115,8 +115,8 @@ struct ExpSum {
 };
 
 /// One pass over memory. Exponentials are taken about the largest value of the first block; about that of a
-/// later one, which is then computed anew and the sum so far scaled, if it lies more than 1 above: up to there
-/// x - centre keeps its digits.
+/// later one, which is then computed anew and the sum so far scaled, if it lies more than 1 above: up to
+/// there x - centre keeps its digits.
 template <class T>
 ExpSum<T> exp_sum(std::int64_t n, const T* x) {
   const auto ratio = [](T a, T b) { return std::exp(static_cast<double>(a) - static_cast<double>(b)); };
