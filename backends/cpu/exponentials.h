@@ -60,19 +60,29 @@ double lane_sum(std::int64_t n, Term&& term) {
 
 namespace detail {
 
-/// Sum of 2^64 e^(x[j] - centre), j in [0, n), n <= lane_block. While the processor computes, memory brings
-/// what comes after these values.
 template <class T>
-double raised_exp_sum(std::int64_t n, const T* x, T centre) {
+struct BlockExp {
+  T largest;          // of x; NaN is passed over
+  double raised_sum;  // of 2^64 e^(x - centre)
+};
+
+/// Of n <= lane_block values, read once. While the processor computes, memory brings what comes after them.
+template <class T>
+BlockExp<T> block_exp(std::int64_t n, const T* x, T centre) {
+  constexpr T nothing = -std::numeric_limits<T>::infinity();
   if constexpr (sizeof(T) != 4) {
-    return lane_sum<T>(n, [=](std::int64_t j) { return raised_exp_negative(x[j] - centre); });
+    return {lane_max(n, x),
+            lane_sum<T>(n, [=](std::int64_t j) { return raised_exp_negative(x[j] - centre); })};
   } else {
-    LaneVector<T> sums[lanes / vector_lanes] = {};
-    const auto add = [&sums, centre](const T* values) {
+    constexpr int vectors = lanes / vector_lanes;
+    LaneVector<T> largest[vectors], sums[vectors] = {};
+    std::fill(largest, largest + vectors, LaneVector<T>{} + nothing);
+    const auto take = [&largest, &sums, centre](const T* values) {
 #pragma GCC unroll 4
-      for (int v = 0; v < lanes / vector_lanes; ++v) {
+      for (int v = 0; v < vectors; ++v) {
         LaneVector<T> e;
         load(e, values + v * vector_lanes);
+        largest[v] = e > largest[v] ? e : largest[v];
         e -= centre;
         raise_exp_negative(e);
         sums[v] += e;
@@ -83,14 +93,16 @@ double raised_exp_sum(std::int64_t n, const T* x, T centre) {
       const std::uintptr_t later = reinterpret_cast<std::uintptr_t>(x + j) + lane_block * sizeof(T);
       for (std::uintptr_t line = 0; line < lanes * sizeof(T); line += 64)
         __builtin_prefetch(reinterpret_cast<const void*>(later + line));
-      add(x + j);
+      take(x + j);
     }
     if (j < n) {
       T last[lanes];
-      std::fill(std::copy(x + j, x + n, last), last + lanes, -std::numeric_limits<T>::infinity());
-      add(last);
+      std::fill(std::copy(x + j, x + n, last), last + lanes, nothing);
+      take(last);
     }
-    return static_cast<double>(sum_of<T>((sums[0] + sums[2]) + (sums[1] + sums[3])));
+    for (int v = 1; v < vectors; ++v) largest[0] = largest[v] > largest[0] ? largest[v] : largest[0];
+    return {largest_of<T>(largest[0]),
+            static_cast<double>(sum_of<T>((sums[0] + sums[2]) + (sums[1] + sums[3])))};
   }
 }
 
@@ -102,22 +114,28 @@ struct ExpSum {
   double sum;  // of exp(x - largest); NaN for a row of -inf alone, or with NaN or +inf
 };
 
-/// One pass over memory: the sum of the blocks so far is scaled when a block brings a larger value.
+/// One pass over memory. Exponentials are taken about the largest value of the first block; about that of a
+/// later one, which is then computed anew and the sum so far scaled, if it lies more than 1 above: up to
+/// there x - centre keeps its digits.
 template <class T>
 ExpSum<T> exp_sum(std::int64_t n, const T* x) {
+  const auto ratio = [](T a, T b) { return std::exp(static_cast<double>(a) - static_cast<double>(b)); };
   constexpr T nothing = -std::numeric_limits<T>::infinity();
-  ExpSum<T> row{nothing, 0};
+  T centre = lane_max(std::min(detail::lane_block, n), x);
+  ExpSum<T> row{centre, 0};
   for (std::int64_t begin = 0; begin < n; begin += detail::lane_block) {
-    const T* const block = x + begin;
     const std::int64_t count = std::min(detail::lane_block, n - begin);
-    const T largest = std::max(row.largest, lane_max(count, block));
-    if (largest > row.largest)
-      row.sum *= std::exp(static_cast<double>(row.largest) - static_cast<double>(largest));
-    row.largest = largest;
-    const T centre = largest == nothing ? T(0) : largest;  // -inf so far: e^-inf each, not e^(-inf + inf)
-    row.sum += 0x1p-64 * detail::raised_exp_sum<T>(count, block, centre);
+    // -inf so far: e^-inf each, not e^(-inf + inf).
+    auto block = detail::block_exp(count, x + begin, centre == nothing ? T(0) : centre);
+    if (block.largest > centre + 1) {
+      row.sum *= ratio(centre, block.largest);
+      centre = block.largest;
+      block = detail::block_exp(count, x + begin, centre);
+    }
+    row.largest = std::max(row.largest, block.largest);
+    row.sum += 0x1p-64 * block.raised_sum;
   }
-  if (n > 0 && row.largest == nothing) row.sum = std::numeric_limits<double>::quiet_NaN();
+  if (n > 0) row.sum *= ratio(centre, row.largest);  // NaN for -inf alone
   return row;
 }
 

@@ -35,15 +35,15 @@ inline void stream(StreamedVector* to, const void* from) {
 }
 #endif
 
-/// to[0, bytes) = from[0, bytes); to: aligned to 64, bytes: a multiple of 64. Call streamed() at the end.
-inline void stream_lines(void* to, const void* from, std::int64_t bytes) {
+/// to[0, 64) = from[0, 64); to: aligned to 64. Call streamed() at the end.
+[[gnu::always_inline]] inline void stream_line(void* to, const void* from) {
 #ifdef __SSE2__
-  constexpr auto width = static_cast<std::int64_t>(sizeof(StreamedVector));
+  constexpr int width = sizeof(StreamedVector);
   auto* const target = static_cast<StreamedVector*>(to);
-  for (std::int64_t i = 0; i < bytes / width; ++i)
-    stream(target + i, static_cast<const char*>(from) + i * width);
+#pragma GCC unroll 4
+  for (int i = 0; i < 64 / width; ++i) stream(target + i, static_cast<const char*>(from) + i * width);
 #else
-  std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  std::memcpy(to, from, 64);
 #endif
 }
 
@@ -58,17 +58,16 @@ inline void streamed() {
 
 /// y[j] = value(j), j in [0, n), by streaming stores of whole cache lines; its ends by others.
 template <class T, class Value>
-void stream_row(std::int64_t n, T* y, Value&& value) {
-  constexpr std::int64_t line = 64 / sizeof(T), most = 16 * line;
+void stream_row(std::int64_t n, T* y, Value value) {
+  constexpr std::int64_t line = 64 / sizeof(T);
   const auto place = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(y) / sizeof(T) % line);
   std::int64_t j = 0;
   for (const std::int64_t head = std::min(n, (line - place) % line); j < head; ++j) y[j] = value(j);
-  alignas(64) T made[most];
-  while (n - j >= line) {
-    const std::int64_t count = std::min(most, (n - j) / line * line);
-    for (std::int64_t k = 0; k < count; ++k) made[k] = value(j + k);
-    detail::stream_lines(y + j, made, count * static_cast<std::int64_t>(sizeof(T)));
-    j += count;
+  for (; j + line <= n; j += line) {
+    alignas(64) T made[line];  // a register
+#pragma omp simd
+    for (std::int64_t k = 0; k < line; ++k) made[k] = value(j + k);
+    detail::stream_line(y + j, made);
   }
   for (; j < n; ++j) y[j] = value(j);
   detail::streamed();

@@ -226,6 +226,19 @@ TEST_SUITE("kernels fused") {
       CHECK(close(y.back(), 8 - std::log(std::exp(8.0) + 5999), 1e-6));
     }
   }
+  TEST_CASE("log_softmax of long rows whose largest values lie early, late, or ever higher") {
+    const std::int64_t d = 9001;
+    for (const double slope : {0.0, 1e-4, 2e-3, -2e-3, 0.3}) {  // 0.2, 4, .. 600 from block to block of a sum
+      for (const double mean : {0.0, 1e4}) {
+        const Array noise = normal({2, d}, f32, 1);
+        Values x = values(noise);
+        for (std::size_t i = 0; i < x.size(); ++i)
+          x[i] += mean + slope * static_cast<double>(i % static_cast<std::size_t>(d));
+        const Array logits = Array::from(x, {2, d}).to(f32);
+        check_close(softmax(logits, true), plain_softmax(values(logits), d, true), 2e-7);
+      }
+    }
+  }
   TEST_CASE("streamed rows of every length and place") {
     for (const std::int64_t n : {0, 1, 15, 16, 17, 255, 256, 300, 1000}) {
       for (std::int64_t place = 0; place < 17; ++place) {
