@@ -1,6 +1,7 @@
 // binary: y = op(a, b), and y = op(x, s) with a scalar. Views of one shape, any strides (zero where
 // broadcast); an operand may be y. Formulas in backends/elementwise.h.
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/vector_math.h"
 #include "backends/elementwise.h"
 #include "backends/strided.h"
 
@@ -72,6 +73,13 @@ void check_divisors(const View& b) {
   });
 }
 
+/// a^b of f32 is the one of vector_math.h, which vectorizes.
+template <Binary op, class T>
+T fast_arithmetic(T a, T b) {
+  if constexpr (op == Binary::power && std::is_floating_point_v<T>) return vector_pow(a, b);
+  return arithmetic<op>(a, b);
+}
+
 template <Binary op>
 void run(const View& y, const View& a, const View& b) {
   NORMA_CHECK(a.dtype == b.dtype, name(op), ": operands must have one dtype, got ", a.dtype, " and ",
@@ -89,7 +97,7 @@ void run(const View& y, const View& a, const View& b) {
                                       [](std::int64_t p, std::int64_t q) { return arithmetic<op>(p, q); });
     } else {
       for_float(a.dtype, name(op),
-                [&]<class T>() { map<T, T>(y, a, b, [](T p, T q) { return arithmetic<op>(p, q); }); });
+                [&]<class T>() { map<T, T>(y, a, b, [](T p, T q) { return fast_arithmetic<op>(p, q); }); });
     }
   }
 }

@@ -1,5 +1,5 @@
-// unary: y = op(x). Views of one shape, any strides; x may be y. Formulas in backends/elementwise.h; exp,
-// log, tanh, erf and sigmoid of f32 use the vectorizable ones of vector_math.h.
+// unary: y = op(x). Views of one shape, any strides; x may be y. Formulas in backends/elementwise.h; those
+// that would call libm use the vectorizable ones of vector_math.h for f32.
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/vector_math.h"
 #include "backends/elementwise.h"
@@ -9,37 +9,78 @@ namespace norma {
 
 namespace {
 
+/// y_i = f(x_i) for n elements at steps ys and xs.
 template <class Y, class X, class F>
-void map(const View& y_view, const View& x_view, F f) {
+void map_row(std::int64_t n, Y* y, std::int64_t ys, const X* x, std::int64_t xs, F f) {
+  if (ys == 1 && xs == 1) {
+#pragma omp simd  // y is x or apart from it
+    for (std::int64_t i = 0; i < n; ++i) y[i] = f(x[i]);
+  } else if (xs == 0) {
+    const Y value = f(x[0]);
+    for (std::int64_t i = 0; i < n; ++i) y[i * ys] = value;
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) y[i * ys] = f(x[i * xs]);
+  }
+}
+
+/// Calls row(n, y, ys, x, xs) for pieces of innermost rows, in parallel.
+template <class Y, class X, class Row>
+void for_each_row(const View& y_view, const View& x_view, Row row) {
   const Loop<2> loop = make_loop(y_view, x_view);
   Y* y = pointer<Y>(y_view);
   const X* x = pointer<X>(x_view);
   const std::int64_t ys = loop.inner_stride(0), xs = loop.inner_stride(1);
-  parallel_rows(loop, [&, f](std::int64_t n, const std::int64_t* offset) {
-    Y* y_row = y + offset[0];
-    const X* x_row = x + offset[1];
-    if (ys == 1 && xs == 1) {
-      for (std::int64_t i = 0; i < n; ++i) y_row[i] = f(x_row[i]);
-    } else if (xs == 0) {
-      const Y value = f(x_row[0]);
-      for (std::int64_t i = 0; i < n; ++i) y_row[i * ys] = value;
-    } else {
-      for (std::int64_t i = 0; i < n; ++i) y_row[i * ys] = f(x_row[i * xs]);
-    }
+  parallel_rows(loop, [&, row](std::int64_t n, const std::int64_t* offset) {
+    row(n, y + offset[0], ys, x + offset[1], xs);
   });
+}
+
+template <class Y, class X, class F>
+void map(const View& y_view, const View& x_view, F f) {
+  for_each_row<Y, X>(y_view, x_view, [f](std::int64_t n, Y* y, std::int64_t ys, const X* x, std::int64_t xs) {
+    map_row(n, y, ys, x, xs, f);
+  });
+}
+
+/// sin and cos of f32: a large argument goes to libm, and pieces without one take the loop that vectorizes. A
+/// value depends on its argument alone.
+template <class Fast, class Exact>
+void map_turns(const View& y_view, const View& x_view, Fast fast, Exact exact) {
+  constexpr std::int64_t piece = 1024;
+  const auto is_large = [](float v) { return std::fabs(v) > vector_turn_limit; };
+  const auto any_is_large = [=](std::int64_t n, const float* x, std::int64_t xs) {
+    if (xs != 1) return true;  // rare: not worth a look
+    int large = 0;
+    for (std::int64_t i = 0; i < n; ++i) large |= is_large(x[i]);
+    return large != 0;
+  };
+  const auto either = [=](float v) { return is_large(v) ? exact(v) : fast(v); };
+  for_each_row<float, float>(y_view, x_view,
+                             [=](std::int64_t n, float* y, std::int64_t ys, const float* x, std::int64_t xs) {
+                               for (std::int64_t i = 0; i < n; i += piece) {
+                                 const std::int64_t count = std::min(piece, n - i);
+                                 if (any_is_large(count, x + i * xs, xs)) {
+                                   map_row(count, y + i * ys, ys, x + i * xs, xs, either);
+                                 } else {
+                                   map_row(count, y + i * ys, ys, x + i * xs, xs, fast);
+                                 }
+                               }
+                             });
 }
 
 template <Unary op, class T>
 T fast_unary(T x, T a, T b) {
   if constexpr (op == Unary::exp) return vector_exp(x);
+  if constexpr (op == Unary::expm1) return vector_expm1(x);
   if constexpr (op == Unary::log) return vector_log(x);
+  if constexpr (op == Unary::log1p) return vector_log1p(x);
   if constexpr (op == Unary::tanh) return vector_tanh(x);
   if constexpr (op == Unary::erf) return vector_erf(x);
   if constexpr (op == Unary::sigmoid) return sigmoid(x, vector_exp_negative(-std::fabs(x)));
   return float_unary<op>(x, a, b);
 }
 
-/// The common exponents without pow, which is a call per element.
+/// The common exponents without pow.
 template <class T>
 void power(const View& y, const View& x, T exponent) {
   if (exponent == T(2)) return map<T, T>(y, x, [](T v) { return v * v; });
@@ -47,7 +88,7 @@ void power(const View& y, const View& x, T exponent) {
   if (exponent == T(1)) return map<T, T>(y, x, [](T v) { return v; });
   if (exponent == T(-1)) return map<T, T>(y, x, [](T v) { return T(1) / v; });
   if (exponent == T(-2)) return map<T, T>(y, x, [](T v) { return T(1) / (v * v); });
-  map<T, T>(y, x, [exponent](T v) { return std::pow(v, exponent); });
+  map<T, T>(y, x, [exponent](T v) { return vector_pow(v, exponent); });
 }
 
 template <Unary op>
@@ -71,6 +112,12 @@ void run(const View& y, const View& x, double a, double b) {
       const T ta = static_cast<T>(a), tb = static_cast<T>(b);
       if constexpr (op == Unary::power) {
         power<T>(y, x, ta);
+      } else if constexpr (op == Unary::sin && std::is_same_v<T, float>) {
+        map_turns(
+            y, x, [](T v) { return vector_sin(v); }, [](T v) { return std::sin(v); });
+      } else if constexpr (op == Unary::cos && std::is_same_v<T, float>) {
+        map_turns(
+            y, x, [](T v) { return vector_cos(v); }, [](T v) { return std::cos(v); });
       } else {
         map<T, T>(y, x, [=](T v) { return fast_unary<op>(v, ta, tb); });
       }
