@@ -46,18 +46,15 @@ struct Combine : Reduction<op, T> {
       return lane[0];
     }
   }
-  /// Of short rows of x, `stride` apart, to values of y, `y_stride` apart. The last ones are taken with a row
-  /// again: each comes out as it would in other company.
+  /// Of short rows of x, `stride` apart, to values of y, `y_stride` apart.
   static void short_rows(std::int64_t rows, std::int64_t d, T* y, std::int64_t y_stride, const T* x,
                          std::int64_t stride) {
     if constexpr (is_packed) {
-      for (std::int64_t first = 0; first < rows; first += 4) {
-        const auto row = [=](std::int64_t k) { return x + std::min(first + k, rows - 1) * stride; };
+      for_fours(rows, x, stride, [=](std::int64_t first, std::int64_t count, const T* const(&row)[4]) {
         T totals[4];
-        reduce_short_rows<op, T>(d, {row(0), row(1), row(2), row(3)}, totals);
-        for (std::int64_t k = 0; k < std::min<std::int64_t>(4, rows - first); ++k)
-          y[(first + k) * y_stride] = totals[k];
-      }
+        reduce_short_rows<op, T>(d, row, totals);
+        for (std::int64_t k = 0; k < count; ++k) y[(first + k) * y_stride] = totals[k];
+      });
     }
   }
 };
@@ -104,11 +101,7 @@ void reduce_rows(const ReductionPlan& plan, T* y, const T* x) {
     }
     return;
   }
-  // Where there is more than one block, a few for each thread, so that all have about the same to do.
-  const std::int64_t block =
-      outputs * length <= block_elements
-          ? outputs
-          : std::max<std::int64_t>(1, block_elements / 4 / std::max<std::int64_t>(1, length));
+  const std::int64_t block = rows_per_block(outputs, length);
   const std::int64_t y_stride = plan.kept.inner_stride(0), x_stride = plan.kept.inner_stride(1);
   const bool is_short =
       C::is_packed && plan.reduced.rank == 1 && plan.reduced.inner_stride(0) == 1 && ShortRows::fit(length);
