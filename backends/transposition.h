@@ -17,11 +17,12 @@ struct Transposition {
   std::int64_t x_column;       // stride of x along the columns; its rows are contiguous
 };
 
-/// Of a coalesced loop over (y, x); none when it is no transposition, or too small for tiles to pay.
+/// Of a coalesced loop over (y, x); none when it is no transposition (along y, x repeats a value or is
+/// contiguous too), or too small for tiles to pay.
 inline std::optional<Transposition> as_transposition(const Loop<2>& coalesced) {
   constexpr std::int64_t tile = Transposition::tile;
   if (coalesced.rank < 2 || coalesced.inner_stride(0) != 1 || coalesced.inner_stride(1) == 1 ||
-      coalesced.inner() < tile)
+      coalesced.inner_stride(1) == 0 || coalesced.inner() < tile)
     return std::nullopt;
   int axis = coalesced.rank - 2;
   while (axis >= 0 && (coalesced.strides[1][axis] != 1 || coalesced.shape[axis] < 8)) --axis;

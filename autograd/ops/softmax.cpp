@@ -16,9 +16,21 @@ Tensor softmax_definition(const Tensor& x, int axis, bool log) {
   return log ? shifted - e.sum(axis, keepdim).log() : e / e.sum(axis, keepdim);
 }
 
-/// Runs a row kernel with `axis` as the last one: kernel(y, x..) on [rows, d]. Undefined where there is none.
+/// Runs a kernel along `axis`: kernel(y, x..) on [outer, d, inner], or, where there is none for these, on
+/// [rows, d] with the axis as the last one. Undefined where there is neither.
 template <class Kernel, class... Arrays>
-Array along_last_axis(int axis, const Kernel& kernel, const Array& x, const Arrays&... more) {
+Array along_axis(int axis, const Kernel& kernel, const Array& x, const Arrays&... more) {
+  const int last = x.rank() - 1;
+  if (axis != last) {
+    const auto columns = [axis, last](const Array& a) {
+      std::int64_t outer = 1, inner = 1;
+      for (int i = 0; i < axis; ++i) outer *= a.shape()[i];
+      for (int i = axis + 1; i <= last; ++i) inner *= a.shape()[i];
+      return a.contiguous().reshape({outer, a.shape()[axis], inner});
+    };
+    const Array y = detail::empty_like(x);
+    if (kernel(columns(y).view(), columns(x).view(), columns(more).view()...)) return y;
+  }
   const auto rows = [axis](const Array& a) { return detail::as_rows(a.transpose(axis, -1)); };
   const Array y = detail::empty_like(x.transpose(axis, -1));
   if (!kernel(detail::as_rows(y).view(), rows(x).view(), rows(more).view()...)) return Array();
@@ -27,7 +39,7 @@ Array along_last_axis(int axis, const Kernel& kernel, const Array& x, const Arra
 
 Array softmax_value(const Tensor& x, int axis, bool log) {
   const auto kernel = [&](View y, View rows) { return backend(x.device()).softmax(y, rows, log); };
-  Array y = along_last_axis(axis, kernel, x.array());
+  Array y = along_axis(axis, kernel, x.array());
   return y.defined() ? y : softmax_definition(x.detach(), axis, log).array();
 }
 
@@ -37,7 +49,7 @@ Tensor softmax_gradient(const Backward& b, int axis, bool log) {
     const auto kernel = [&](View dx, View y, View dy) {
       return backend(b.dy.device()).softmax_backward(dx, y, dy, log);
     };
-    Array dx = along_last_axis(axis, kernel, b.output().array(), b.dy.array());
+    Array dx = along_axis(axis, kernel, b.output().array(), b.dy.array());
     if (dx.defined()) return Tensor(std::move(dx));
   }
   const Tensor y = b.output();

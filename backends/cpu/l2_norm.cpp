@@ -21,13 +21,32 @@ T weight_or_one(const T* weight) {
 }
 
 template <class T>
+void normalize(OneRow, std::int64_t d, T* y, double* norm, const T* x, T weight, double eps) {
+  norm[0] = std::sqrt(squares_of(x, d));
+  const T inverse = static_cast<T>(1 / floored(norm[0], eps));
+  write_affine<T>(d, y, nullptr, nullptr, [=](std::int64_t j) { return x[j] * inverse * weight; });
+}
+
+template <class T>
+void normalize(ShortRows rows, std::int64_t d, T* y, double* norm, const T* x, T weight, double eps) {
+  PerRow<double> squares;
+  squares_of(rows, x, d, squares);
+  PerRow<T> inverse;
+#pragma omp simd simdlen(4)
+  for (int k = 0; k < rows.count; ++k) {
+    norm[k] = std::sqrt(squares[k]);
+    inverse[k] = static_cast<T>(1 / floored(norm[k], eps));
+  }
+  write_affine<T>(
+      rows, d, y, nullptr, nullptr,
+      [ =, &inverse ](int k, std::int64_t j, auto at)
+          __attribute__((always_inline)) { return at.load(x + k * d + j) * inverse[k] * weight; });
+}
+
+template <class T>
 void forward(Rows n, T* y, double* norm, const T* x, const T* weight, double eps) {
-  for_each_row(n, [=](std::int64_t r) {
-    const T* from = x + r * n.d;
-    norm[r] = std::sqrt(squares_of(from, n.d));
-    const T inverse = static_cast<T>(1 / floored(norm[r], eps)), w = weight_or_one(weight);
-    write_affine<T>(n.d, y + r * n.d, nullptr, nullptr,
-                    [=](std::int64_t j) { return from[j] * inverse * w; });
+  for_rows(n, [=](std::int64_t r, auto rows) {
+    normalize(rows, n.d, y + r * n.d, norm + r, x + r * n.d, weight_or_one(weight), eps);
   });
 }
 

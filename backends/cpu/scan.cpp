@@ -1,6 +1,8 @@
 // arg_reduce: index of the largest or smallest element along an axis; cumsum: running sums along an axis.
-// Each line along the axis is walked from end to end; lines run in parallel.
+// Each line along the axis is walked from end to end; lines run in parallel. The extreme of contiguous ones
+// is found first, by packs, then its place.
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/packed_reduction.h"
 #include "backends/elementwise.h"
 #include "backends/strided.h"
 
@@ -14,15 +16,26 @@ Loop<2> lines_of(View a, View b, int axis) {
   return make_loop(a, b);
 }
 
-std::int64_t lines_per_block(std::int64_t length) {
-  return std::max<std::int64_t>(1, block_elements / std::max<std::int64_t>(1, length));
-}
-
 /// True when candidate takes the place of best: better, or the first NaN.
 template <ArgReduce op, class T>
 bool beats(T candidate, T best) {
   if (candidate != candidate) return best == best;
   return op == ArgReduce::argmax ? candidate > best : candidate < best;
+}
+
+constexpr Reduce extreme_of(ArgReduce op) { return op == ArgReduce::argmax ? Reduce::max : Reduce::min; }
+
+/// Index of the extreme of n values, `step` apart.
+template <ArgReduce op, class T>
+std::int64_t place_of_extreme(std::int64_t n, const T* x, std::int64_t step) {
+  if constexpr (!std::is_same_v<T, bool>) {
+    if (step == 1) return place_of(reduce_run<extreme_of(op)>(n, x), n, x);
+  }
+  std::int64_t best = 0;
+  for (std::int64_t i = 1; i < n; ++i) {
+    if (beats<op>(x[i * step], x[best * step])) best = i;
+  }
+  return best;
 }
 
 template <ArgReduce op, class T>
@@ -32,16 +45,23 @@ void arg_lines(const View& index_view, const View& x_view, int axis) {
   const T* x = pointer<T>(x_view);
   const std::int64_t length = x_view.shape[axis], step = x_view.strides[axis];
   const auto body = [&](std::int64_t n, const std::int64_t* offset) {
-    for (std::int64_t line = 0; line < n; ++line) {
-      const T* from = x + offset[1] + line * lines.inner_stride(1);
-      std::int64_t best = 0;
-      for (std::int64_t i = 1; i < length; ++i) {
-        if (beats<op>(from[i * step], from[best * step])) best = i;
+    if constexpr (!std::is_same_v<T, bool>) {
+      if (step == 1 && ShortRows::fit(length)) {
+        return for_fours(n, x + offset[1], lines.inner_stride(1),
+                         [&](std::int64_t first, std::int64_t count, const T* const(&row)[4]) {
+                           std::int64_t places[4];
+                           places_in_short_rows<extreme_of(op)>(length, row, places);
+                           for (std::int64_t k = 0; k < count; ++k)
+                             index[offset[0] + (first + k) * lines.inner_stride(0)] = places[k];
+                         });
       }
-      index[offset[0] + line * lines.inner_stride(0)] = best;
+    }
+    for (std::int64_t line = 0; line < n; ++line) {
+      index[offset[0] + line * lines.inner_stride(0)] =
+          place_of_extreme<op>(length, x + offset[1] + line * lines.inner_stride(1), step);
     }
   };
-  parallel_rows(lines, body, lines_per_block(length));
+  parallel_rows(lines, body, rows_per_block(lines.numel(), length));
 }
 
 /// f32 sums run in f64.
@@ -65,7 +85,7 @@ void cumsum_lines(const View& y_view, const View& x_view, int axis, bool reverse
       }
     }
   };
-  parallel_rows(lines, body, lines_per_block(length));
+  parallel_rows(lines, body, rows_per_block(lines.numel(), length));
 }
 
 }  // namespace

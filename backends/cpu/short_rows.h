@@ -52,7 +52,8 @@ template <class T>
 inline constexpr std::int64_t pack_lanes = register_bytes / static_cast<int>(sizeof(T));
 
 // How a body reads and writes what lies at a column: one element, a pack, or the pack at the end of a row, of
-// which only the first lanes exist. only(v) is v with zeros in the others.
+// which only the first lanes exist. only(v) is v with zeros in the others, as load gives; load(x, pack) gives
+// those of the pack.
 struct AtElement {
   template <class T>
   T load(const T* x) const {
@@ -71,6 +72,7 @@ struct AtPack {
     std::memcpy(&pack, x, sizeof(pack));
     return pack;
   }
+  [[gnu::always_inline]] Pack<T> load(const T* x, Pack<T>) const { return load(x); }
   [[gnu::always_inline]] void store(T* x, Pack<T> pack) const { std::memcpy(x, &pack, sizeof(pack)); }
   [[gnu::always_inline]] Pack<T> only(Pack<T> pack) const { return pack; }
 };
@@ -83,6 +85,18 @@ class AtLastPack {
   [[gnu::always_inline]] Pack<float> load(const float* x) const { return _mm512_maskz_loadu_ps(exists_, x); }
   [[gnu::always_inline]] Pack<double> load(const double* x) const {
     return _mm512_maskz_loadu_pd(static_cast<std::uint8_t>(exists_), x);
+  }
+  [[gnu::always_inline]] Pack<float> load(const float* x, Pack<float> others) const {
+    return _mm512_mask_loadu_ps(others, exists_, x);
+  }
+  [[gnu::always_inline]] Pack<double> load(const double* x, Pack<double> others) const {
+    return _mm512_mask_loadu_pd(others, static_cast<std::uint8_t>(exists_), x);
+  }
+  template <class T>
+  requires std::is_integral_v<T>
+  [[gnu::always_inline]] Pack<T> load(const T* x, Pack<T> others) const {
+    return reinterpret_cast<Pack<T>>(
+        _mm512_mask_loadu_epi64(reinterpret_cast<__m512i>(others), static_cast<std::uint8_t>(exists_), x));
   }
   [[gnu::always_inline]] void store(float* x, Pack<float> pack) const {
     _mm512_mask_storeu_ps(x, exists_, pack);
@@ -103,33 +117,43 @@ class AtLastPack {
 #endif
 
 /// Lanes halved down to four.
-template <class Four, class Vector>
-[[gnu::always_inline]] inline Four quarters_of(Vector x) {
+template <class Four, class Vector, class Combine>
+[[gnu::always_inline]] inline Four quarters_of(Vector x, Combine combine) {
   if constexpr (sizeof(Vector) == sizeof(Four)) {
     return x;
   } else if constexpr (sizeof(Vector) == 2 * sizeof(Four)) {
-    return __builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7);
+    return combine(__builtin_shufflevector(x, x, 0, 1, 2, 3), __builtin_shufflevector(x, x, 4, 5, 6, 7));
   } else {
-    return quarters_of<Four>(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
-                             __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15));
+    return quarters_of<Four>(combine(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7),
+                                     __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15)),
+                             combine);
   }
 }
 
-/// sums[k] = the sum of the lanes of x[k]. Four lanes of each row are added across, all rows in one vector.
-template <class T>
-[[gnu::always_inline]] inline void sum_lanes(const Pack<T> (&x)[4], T* sums) {
+/// totals[k] = the lanes of x[k], combined. Four lanes of each row go across, all rows in one vector.
+template <class T, class Combine>
+[[gnu::always_inline]] inline void combine_lanes(const Pack<T> (&x)[4], T* totals, Combine combine) {
   if constexpr (pack_lanes<T> < 4) {
-    for (int k = 0; k < 4; ++k) sums[k] = x[k][0] + x[k][1];
+    for (int k = 0; k < 4; ++k) totals[k] = combine(x[k][0], x[k][1]);
   } else {
     using Four = typename Vectors<T>::Four;
-    const Four a = quarters_of<Four>(x[0]), b = quarters_of<Four>(x[1]), c = quarters_of<Four>(x[2]),
-               d = quarters_of<Four>(x[3]);
-    const Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    const Four cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const Four a = quarters_of<Four>(x[0], combine), b = quarters_of<Four>(x[1], combine),
+               c = quarters_of<Four>(x[2], combine), d = quarters_of<Four>(x[3], combine);
+    const Four ab =
+        combine(__builtin_shufflevector(a, b, 0, 4, 1, 5), __builtin_shufflevector(a, b, 2, 6, 3, 7));
+    const Four cd =
+        combine(__builtin_shufflevector(c, d, 0, 4, 1, 5), __builtin_shufflevector(c, d, 2, 6, 3, 7));
     const Four all =
-        __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-    std::memcpy(sums, &all, sizeof(all));
+        combine(__builtin_shufflevector(ab, cd, 0, 1, 4, 5), __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+    std::memcpy(totals, &all, sizeof(all));
   }
+}
+
+/// sums[k] = the sum of the lanes of x[k].
+template <class T>
+[[gnu::always_inline]] inline void sum_lanes(const Pack<T> (&x)[4], T* sums) {
+  combine_lanes<T>(
+      x, sums, [](auto a, auto b) __attribute__((always_inline)) { return a + b; });
 }
 
 /// Calls body(j, at) for packs of columns j, j + 1, .. that cover [0, d).

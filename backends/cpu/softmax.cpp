@@ -1,9 +1,11 @@
 // softmax: y = exp(x - max) / sum(exp(x - max)) along rows; log: y = x - max - ln(sum(exp(x - max))). x, y:
 // [rows, d] Backward: dx = y (dy - sum(y dy)); log: dx = dy - exp(y) sum(dy). As in PyTorch, a row of -inf
 // alone, or with NaN or +inf, is NaN.
+// Of [outer, d, inner] the same along d (softmax_columns.h).
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/exponentials.h"
 #include "backends/cpu/rows.h"
+#include "backends/cpu/softmax_columns.h"
 
 namespace norma {
 
@@ -40,6 +42,14 @@ void log_softmax_backward_row(std::int64_t d, T* dx, const T* y, const T* dy) {
 }  // namespace
 
 bool CpuBackend::softmax(View y_view, View x_view, bool log) {
+  if (x_view.rank == 3) {
+    const Channels shape = channels_of(x_view);
+    if (!ColumnTiles::fit(shape)) return false;
+    for_float(x_view.dtype, "softmax", [&]<class T>() {
+      softmax_columns<T>(ColumnTiles(shape), pointer<T>(y_view), pointer<T>(x_view), log);
+    });
+    return true;
+  }
   const Rows n = rows_of(x_view);
   for_float(x_view.dtype, "softmax", [&]<class T>() {
     T* y = pointer<T>(y_view);
@@ -52,6 +62,15 @@ bool CpuBackend::softmax(View y_view, View x_view, bool log) {
 }
 
 bool CpuBackend::softmax_backward(View dx_view, View y_view, View dy_view, bool log) {
+  if (y_view.rank == 3) {
+    const Channels shape = channels_of(y_view);
+    if (!ColumnTiles::fit(shape)) return false;
+    for_float(y_view.dtype, "softmax", [&]<class T>() {
+      softmax_columns_backward<T>(ColumnTiles(shape), pointer<T>(dx_view), pointer<T>(y_view),
+                                  pointer<T>(dy_view), log);
+    });
+    return true;
+  }
   const Rows n = rows_of(y_view);
   for_float(y_view.dtype, "softmax", [&]<class T>() {
     T* dx = pointer<T>(dx_view);

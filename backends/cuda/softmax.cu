@@ -66,6 +66,7 @@ __global__ void __launch_bounds__(Team<Threads>::block_size, blocks_held(Team<Th
 }  // namespace
 
 bool CudaBackend::softmax(View y, View x, bool log) {
+  if (x.rank != 2) return false;
   for_float(x.dtype, "softmax", [&]<class T>() {
     if (x.numel() == 0) return;
     const Rows n = rows_of(x);
@@ -79,6 +80,7 @@ bool CudaBackend::softmax(View y, View x, bool log) {
 }
 
 bool CudaBackend::softmax_backward(View dx, View y, View dy, bool log) {
+  if (y.rank != 2) return false;
   for_float(y.dtype, "softmax", [&]<class T>() {
     if (y.numel() == 0) return;
     const Rows n = rows_of(y);
