@@ -20,12 +20,12 @@ struct EmbeddingOp {
       return std::nullopt;
     return y;
   }
-  std::vector<Array> backward(const Kept&, const Wanted&, const Array& dy, const Array& index,
-                              const Array& table) const {
-    const Array dtable = Array::zeros(table.shape(), table.dtype(), table.device());
+  std::array<Array, 2> backward(const Kept&, const Wanted&, const Array& dy, const Array& index,
+                                const Array& table) const {
+    Array dtable = Array::zeros(table.shape(), table.dtype(), table.device());
     NORMA_ASSERT(
         backend(table.device()).embedding_backward(dtable.view(), dy.view(), index.contiguous().view()));
-    return {Array(), dtable};
+    return {Array(), std::move(dtable)};
   }
 };
 
