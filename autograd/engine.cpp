@@ -3,18 +3,18 @@
 // to it, so a rule or a hook may itself call grad(). Gradients of leaves are handed over at the end: a walk
 // that throws has changed none.
 #include <algorithm>
-#include <iterator>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "autograd/leaf_gradients.h"
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "autograd/ops/kernels.h"
 #include "autograd/recompute.h"
+#include "autograd/waiting_nodes.h"
 #include "core/profile.h"
 
 namespace norma {
@@ -23,9 +23,9 @@ namespace {
 bool is_ours_alone(const Tensor& x) { return x.state().use_count() == 1 && x.array().is_sole_owner(); }
 
 /// into += gradient, in place where nobody else can see it.
-void accumulate(Tensor& into, const Tensor& gradient) {
+void accumulate(Tensor& into, Tensor gradient) {
   if (!into.defined()) {
-    into = gradient;
+    into = std::move(gradient);
     return;
   }
   const detail::ProfileSpan span(detail::SpanKind::backward, "(sum of gradients)");
@@ -113,7 +113,7 @@ class Walk {
     const auto& state = output.state();
     if (!leads_somewhere(*state)) return;
     if (state->node != nullptr) {
-      add_to_node(state->node, gradient);
+      accumulate(waiting_.of(state->node), gradient);
     } else {
       accumulate(leaf_gradients_.of(state), gradient);
     }
@@ -122,9 +122,8 @@ class Walk {
   void run() {
     const GradModeGuard mode(options_.create_graph);
     while (!waiting_.empty()) {
-      spare_ = waiting_.extract(std::prev(waiting_.end()));
-      const std::shared_ptr<Node> node = std::move(spare_.mapped().node);
-      visit(node, std::move(spare_.mapped().gradient));
+      auto [node, gradient] = waiting_.take_newest();
+      visit(node, std::move(gradient));
     }
     for (auto& [leaf, gradient] : leaf_gradients_) {
       if (!leaf->hooks.empty()) gradient = run_hooks(leaf->hooks, gradient);
@@ -137,17 +136,13 @@ class Walk {
     const std::lock_guard lock(mutex);
     const GradModeGuard mode(options_.create_graph);
     for (auto& [leaf, walked] : leaf_gradients_) {
-      const Tensor gradient = std::move(walked);
-      Tensor total(leaf->grad);
-      leaf->grad.reset();
+      Tensor total(std::move(leaf->grad));
       if (total.defined()) {
-        accumulate_leaf(total, gradient);
+        accumulate_leaf(total, walked);
       } else {
-        total = options_.create_graph     ? gradient.contiguous()
-                : is_ours_alone(gradient) ? gradient
-                                          : Tensor(gradient.array().clone());
+        total = for_leaf(std::move(walked));
       }
-      leaf->grad = total.state();
+      leaf->grad = std::move(total).state();
     }
   }
 
@@ -174,11 +169,6 @@ class Walk {
   bool node_is_reachable(const Node* node) const { return limits_->visited_wanted.contains(node); }
 
  private:
-  struct Waiting {
-    std::shared_ptr<Node> node;
-    Tensor gradient;  // the sum of what came so far
-  };
-
   /// Depth-first with an explicit stack: limits_->useful[node] = some path leads from it to a wanted tensor.
   void mark_useful(Node* root, std::uint64_t oldest) {
     if (root == nullptr) return;
@@ -227,18 +217,10 @@ class Walk {
                                 : is_useful(edge.node.get());
   }
 
-  void add_to_node(const std::shared_ptr<Node>& node, const Tensor& gradient) {
-    auto place = waiting_.lower_bound(node->sequence);
-    if (place == waiting_.end() || place->first != node->sequence) {
-      if (spare_) {  // the entry of the node before, used again
-        spare_.key() = node->sequence;
-        place = waiting_.insert(place, std::move(spare_));
-      } else {
-        place = waiting_.emplace_hint(place, node->sequence, Waiting());
-      }
-      place->second.node = node;
-    }
-    accumulate(place->second.gradient, gradient);
+  /// The first gradient of a leaf, in memory that is the leaf's alone.
+  Tensor for_leaf(Tensor gradient) const {
+    if (options_.create_graph) return gradient.contiguous();
+    return is_ours_alone(gradient) ? std::move(gradient) : Tensor(gradient.array().clone());
   }
 
   static void accumulate_leaf(Tensor& total, const Tensor& gradient) {
@@ -306,16 +288,15 @@ class Walk {
       NORMA_CHECK(!watched || is_nan_free(gradient), "anomaly: the backward pass of ", node.name,
                   " made the first NaN (gradient of input ", i, ", shape ", gradient.shape(), ")");
       if (edge.node != nullptr) {
-        add_to_node(edge.node, gradient);
+        accumulate(waiting_.of(edge.node), std::move(gradient));
       } else {
-        accumulate(leaf_gradients_.of(edge.leaf), gradient);
+        accumulate(leaf_gradients_.of(edge.leaf), std::move(gradient));
       }
     }
   }
 
   BackwardOptions options_;
-  std::map<std::uint64_t, Waiting> waiting_;  // by number
-  std::map<std::uint64_t, Waiting>::node_type spare_;
+  detail::WaitingNodes waiting_;
   detail::LeafGradients leaf_gradients_;
 
   std::optional<Limits> limits_;

@@ -2,15 +2,17 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "autograd/node.h"
 
 namespace norma::detail {
 
-/// A few are found by looking at each; a map is kept once there are more.
+/// A few lie in the object itself and are found by looking at each; a map is kept once there are more.
 class LeafGradients {
  public:
   struct Entry {
@@ -20,36 +22,43 @@ class LeafGradients {
 
   /// Null where the walk has not been.
   Tensor* find(const TensorState* leaf) {
-    if (!places_.empty()) {
-      const auto place = places_.find(leaf);
-      return place == places_.end() ? nullptr : &entries_[place->second].gradient;
+    if (many_ != nullptr) {
+      const auto place = many_->places.find(leaf);
+      return place == many_->places.end() ? nullptr : &many_->entries[place->second].gradient;
     }
-    const auto entry = std::find_if(entries_.begin(), entries_.end(),
-                                    [leaf](const Entry& e) { return e.leaf.get() == leaf; });
-    return entry == entries_.end() ? nullptr : &entry->gradient;
+    const auto entry = std::find_if(begin(), end(), [leaf](const Entry& e) { return e.leaf.get() == leaf; });
+    return entry == end() ? nullptr : &entry->gradient;
   }
 
   /// Undefined at first. Valid until the next call.
   Tensor& of(const std::shared_ptr<TensorState>& leaf) {
     if (Tensor* const found = find(leaf.get())) return *found;
-    if (entries_.empty()) entries_.reserve(few);
-    entries_.push_back({leaf, Tensor()});
-    if (entries_.size() > few) {
-      for (std::size_t i = places_.size(); i < entries_.size(); ++i) {
-        places_.emplace(entries_[i].leaf.get(), i);
-      }
+    if (size_ == few_.size()) {
+      many_ = std::make_unique<Many>();
+      for (Entry& entry : few_) many_->add(std::move(entry));
     }
-    return entries_.back().gradient;
+    ++size_;
+    if (many_ != nullptr) return many_->add({leaf, Tensor()});
+    few_[size_ - 1].leaf = leaf;
+    return few_[size_ - 1].gradient;
   }
 
-  auto begin() { return entries_.begin(); }
-  auto end() { return entries_.end(); }
+  Entry* begin() { return many_ != nullptr ? many_->entries.data() : few_.data(); }
+  Entry* end() { return begin() + size_; }
 
  private:
-  static constexpr std::size_t few = 8;
+  struct Many {
+    Tensor& add(Entry entry) {
+      places.emplace(entry.leaf.get(), entries.size());
+      return entries.emplace_back(std::move(entry)).gradient;
+    }
+    std::vector<Entry> entries;
+    std::unordered_map<const TensorState*, std::size_t> places;
+  };
 
-  std::vector<Entry> entries_;
-  std::unordered_map<const TensorState*, std::size_t> places_;
+  std::size_t size_ = 0;
+  std::array<Entry, 8> few_;
+  std::unique_ptr<Many> many_;  // holds all of them, once there are more
 };
 
 }  // namespace norma::detail

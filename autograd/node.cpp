@@ -36,10 +36,10 @@ bool has_nan(const Array& x) {
   return kernels::reduce_all(Reduce::any, kernels::unary(Unary::is_nan, x)).item() != 0;
 }
 
-void check_anomaly(const char* name, const Array& value, std::span<const Tensor> inputs) {
+void check_anomaly(const char* name, const Array& value, detail::Inputs inputs) {
   if (!has_nan(value)) return;
-  for (const Tensor& x : inputs) {
-    if (x.defined() && has_nan(x.array())) return;
+  for (const auto& x : inputs) {
+    if ((*x).defined() && has_nan((*x).array())) return;
   }
   detail::fail("anomaly: the forward pass of ", name, " made the first NaN (output shape ", value.shape(),
                "); none of its inputs holds one");
@@ -104,14 +104,15 @@ void check_defined(const char* op, const char* argument, const Tensor& x) {
 
 namespace detail {
 
-bool should_record(const char* name, std::span<const Tensor> inputs) {
+bool should_record(const char* name, Inputs inputs) {
   if (!grad_mode) return false;
   bool wanted = false;
-  for (const Tensor& x : inputs) {
-    if (!x.defined()) continue;
-    const TensorState& state = *x.state();
+  for (const Input& x : inputs) {
+    if (!(*x).defined()) continue;
+    const TensorState& state = *(*x).state();
     NORMA_CHECK(
-        state.seen_version >= state.array.recorded_version(), name, ": an input of shape ", x.shape(),
+        state.seen_version >= state.array.recorded_version(), name, ": an input of shape ",
+        state.array.shape(),
         " is stale: its memory was rewritten by a recorded in-place op of another tensor that shares it; "
         "take the view again after the change");
     wanted = wanted || state.requires_grad || state.node != nullptr;
@@ -124,10 +125,10 @@ namespace {
 std::int64_t bytes_of(const Array& x) { return x.numel() * size_of(x.dtype()); }
 
 // What must be moved for an op: its inputs and its result.
-[[gnu::cold, gnu::noinline]] void note_op(const char* name, const Array& value,
-                                          std::span<const Tensor> inputs, RecordOptions options) {
+[[gnu::cold, gnu::noinline]] void note_op(const char* name, const Array& value, Inputs inputs,
+                                          RecordOptions options) {
   std::int64_t moved = bytes_of(value);
-  for (const Tensor& x : inputs) moved += x.defined() ? bytes_of(x.array()) : 0;
+  for (const Input& x : inputs) moved += (*x).defined() ? bytes_of((*x).array()) : 0;
   if (!is_host(value.device()))
     backend(value.device()).synchronize();  // the time of the work, not of its launch
   profile_op(name, value.view().data, bytes_of(value), options.is_view ? 0 : moved, options.is_view);
@@ -135,14 +136,13 @@ std::int64_t bytes_of(const Array& x) { return x.numel() * size_of(x.dtype()); }
 
 }  // namespace
 
-Tensor attach(Array value, std::shared_ptr<Node> node, std::span<const Tensor> inputs,
-              RecordOptions options) {
+Tensor attach(Array&& value, std::shared_ptr<Node> node, Inputs inputs, RecordOptions options) {
   if (profile_recorder != nullptr) [[unlikely]]
     note_op(node->name, value, inputs, options);
   if (anomaly_mode) check_anomaly(node->name, value, inputs);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (!inputs[i].defined()) continue;
-    const auto& state = inputs[i].state();
+    if (!(*inputs[i]).defined()) continue;
+    const auto& state = (*inputs[i]).state();
     Edge& edge = node->edges[i];
     if (state->node != nullptr) {
       edge.node = state->node;
@@ -164,7 +164,7 @@ Tensor attach(Array value, std::shared_ptr<Node> node, std::span<const Tensor> i
   return Tensor(std::move(state));
 }
 
-Tensor without_history(const char* name, Array value, std::span<const Tensor> inputs, RecordOptions options) {
+Tensor without_history(const char* name, Array&& value, Inputs inputs, RecordOptions options) {
   if (profile_recorder != nullptr) [[unlikely]]
     note_op(name, value, inputs, options);
   if (anomaly_mode) check_anomaly(name, value, inputs);

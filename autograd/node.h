@@ -11,6 +11,7 @@
 
 #include <array>
 #include <atomic>
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,12 +22,37 @@
 
 namespace norma {
 
-/// Gradients with respect to the inputs, in order; undefined = zero.
-using Gradients = std::vector<Tensor>;
+/// Gradients with respect to the inputs, in order; undefined = zero. Up to three lie in the object itself.
+class Gradients {
+ public:
+  Gradients() = default;
+  /// All undefined.
+  explicit Gradients(std::size_t count) : size_(count) {
+    if (count > few_.size()) many_.resize(count);
+  }
+  Gradients(Tensor a) : few_{std::move(a)}, size_(1) {}
+  Gradients(Tensor a, Tensor b) : few_{std::move(a), std::move(b)}, size_(2) {}
+  Gradients(Tensor a, Tensor b, Tensor c) : few_{std::move(a), std::move(b), std::move(c)}, size_(3) {}
+  template <std::convertible_to<Tensor>... More>
+  Gradients(Tensor a, Tensor b, Tensor c, Tensor d, More&&... more)
+      : many_{std::move(a), std::move(b), std::move(c), std::move(d), std::forward<More>(more)...},
+        size_(many_.size()) {}
+
+  std::size_t size() const { return size_; }
+  Tensor* begin() { return many_.empty() ? few_.data() : many_.data(); }
+  Tensor* end() { return begin() + size_; }
+  Tensor& operator[](std::size_t i) { return begin()[i]; }
+
+ private:
+  std::array<Tensor, 3> few_;
+  std::vector<Tensor> many_;
+  std::size_t size_ = 0;
+};
 
 /// What a Tensor handle points to.
 struct TensorState {
-  explicit TensorState(Array array_) : array(std::move(array_)) {}
+  explicit TensorState(const Array& array_) : array(array_) {}
+  explicit TensorState(Array&& array_) : array(std::move(array_)) {}
   ~TensorState();
   TensorState(const TensorState&) = delete;
   TensorState& operator=(const TensorState&) = delete;
@@ -125,10 +151,34 @@ struct RuleNode final : Node {
   std::optional<Rule> rule;
 };
 
+/// Undefined for an undefined tensor.
+inline const Array& array_or_none(const Tensor& x) {
+  static const Array none;
+  return x.defined() ? x.state()->array : none;
+}
+
+/// An input of an op, in a list of them: no copy of the handle.
+class Input {
+ public:
+  Input(const Tensor& x) : x_(&x) {}
+  const Tensor& operator*() const { return *x_; }
+
+ private:
+  const Tensor* x_;
+};
+using Inputs = std::span<const Input>;
+
 /// True when recording is on and some input requires a gradient. Throws when an input is stale (see record).
-bool should_record(const char* name, std::span<const Tensor> inputs);
-Tensor attach(Array value, std::shared_ptr<Node> node, std::span<const Tensor> inputs, RecordOptions options);
-Tensor without_history(const char* name, Array value, std::span<const Tensor> inputs, RecordOptions options);
+bool should_record(const char* name, Inputs inputs);
+Tensor attach(Array&& value, std::shared_ptr<Node> node, Inputs inputs, RecordOptions options);
+Tensor without_history(const char* name, Array&& value, Inputs inputs, RecordOptions options);
+
+template <class Rule>
+Tensor record(const char* name, Array&& value, Inputs inputs, Rule&& rule, RecordOptions options) {
+  if (!should_record(name, inputs)) return without_history(name, std::move(value), inputs, options);
+  auto node = std::make_shared<RuleNode<Rule>>(name, inputs.size(), std::move(rule));
+  return attach(std::move(value), std::move(node), inputs, options);
+}
 
 }  // namespace detail
 
@@ -138,16 +188,13 @@ Tensor without_history(const char* name, Array value, std::span<const Tensor> in
 template <class Rule>
 Tensor record(const char* name, Array value, std::span<const Tensor> inputs, Rule rule,
               RecordOptions options = {}) {
-  if (!detail::should_record(name, inputs))
-    return detail::without_history(name, std::move(value), inputs, options);
-  return detail::attach(std::move(value),
-                        std::make_shared<detail::RuleNode<Rule>>(name, inputs.size(), std::move(rule)),
-                        inputs, options);
+  const std::vector<detail::Input> list(inputs.begin(), inputs.end());
+  return detail::record(name, std::move(value), list, std::move(rule), options);
 }
 template <class Rule>
-Tensor record(const char* name, Array value, std::initializer_list<Tensor> inputs, Rule rule,
+Tensor record(const char* name, Array value, std::initializer_list<detail::Input> inputs, Rule rule,
               RecordOptions options = {}) {
-  return record(name, std::move(value), std::span(inputs.begin(), inputs.size()), std::move(rule), options);
+  return detail::record(name, std::move(value), {inputs.begin(), inputs.size()}, std::move(rule), options);
 }
 
 /// x summed over the axes that broadcasting stretched from `shape`: the adjoint of expand.

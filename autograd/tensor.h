@@ -200,7 +200,8 @@ class Tensor {
   /// True when both are handles of the same tensor.
   bool is_same(const Tensor& other) const { return state_ == other.state_; }
   /// For the engine and for ops; users have no need of it.
-  const std::shared_ptr<TensorState>& state() const { return state_; }
+  const std::shared_ptr<TensorState>& state() const& { return state_; }
+  std::shared_ptr<TensorState> state() && { return std::move(state_); }
   explicit Tensor(std::shared_ptr<TensorState> state) : state_(std::move(state)) {}
 
  protected:

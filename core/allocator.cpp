@@ -70,12 +70,10 @@ class Allocator {
     const std::lock_guard lock(mutex_);
     stats_.live_bytes -= block_bytes;
     --stats_.live_blocks;
-    if (const auto found = reserved_.find(data); found != reserved_.end()) {
-      found->second.free = true;
-      stats_.reserved_bytes += block_bytes;
-      return;
-    }
-    cache(data, block_bytes);
+    const auto found = reserved_.empty() ? reserved_.end() : reserved_.find(data);
+    if (found == reserved_.end()) return cache(data, block_bytes);
+    found->second.free = true;
+    stats_.reserved_bytes += block_bytes;
   }
 
   // Blocks handed out from here to close_reservation belong to the reservation of this number.

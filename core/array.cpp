@@ -82,18 +82,9 @@ Array count_on(Device device, double start, double step, std::int64_t length) {
 
 }  // namespace
 
-void check_defined(const Array& x, const char* op) {
-  NORMA_CHECK(x.defined(), op, ": the array is undefined (default-constructed or moved from)");
-}
-
 Array Array::empty(const Shape& shape, DType dtype, Device device) {
   backend(device);  // throws for a device that is not there, also when no memory is needed
-  Array y;
-  y.storage_ = std::make_shared<Storage>(bytes_of(shape, dtype), device);
-  y.shape_ = shape;
-  y.strides_ = contiguous_strides(shape);
-  y.dtype_ = dtype;
-  return y;
+  return Array(std::make_shared<Storage>(bytes_of(shape, dtype), device), shape, dtype);
 }
 
 Array Array::full(const Shape& shape, double value, DType dtype, Device device) {
@@ -142,44 +133,11 @@ Array Array::from_host(const void* values, std::int64_t count, DType dtype, cons
   return y;
 }
 
-Device Array::device() const {
-  check_defined(*this, "device");
-  return storage_->device();
-}
-
-View Array::view() const {
-  check_defined(*this, "view");
-  View view;
-  if (storage_->data() != nullptr) {
-    view.data = static_cast<char*>(storage_->data()) + offset_ * size_of(dtype_);
-  }
-  view.dtype = dtype_;
-  view.rank = rank();
-  std::copy_n(shape_.padded().begin(), max_rank, view.shape);
-  std::copy_n(strides_.begin(), max_rank, view.strides);
-  return view;
-}
-
-bool Array::is_contiguous() const {
-  check_defined(*this, "is_contiguous");
-  return norma::is_contiguous(rank(), shape_.padded().data(), strides_.data());
-}
-
 void* Array::host_data(DType dtype) const {
   check_defined(*this, "data");
   NORMA_CHECK(dtype == dtype_, "data: the array holds ", dtype_, ", asked for ", dtype);
   NORMA_CHECK(is_host(device()), "data: the host cannot read memory of ", device(), "; use to(cpu) first");
   return view().data;
-}
-
-std::int64_t Array::version() const {
-  check_defined(*this, "version");
-  return storage_->version;
-}
-
-void Array::bump_version() const {
-  check_defined(*this, "bump_version");
-  ++storage_->version;
 }
 
 Array Array::contiguous() const { return is_contiguous() ? *this : clone(); }

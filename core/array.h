@@ -2,6 +2,7 @@
 // permute, expand, reshape where possible) share storage with their base.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <memory>
 #include <span>
@@ -142,6 +143,10 @@ class Array {
   std::string to_string() const;
 
  private:
+  /// Contiguous, from the start of the storage.
+  Array(std::shared_ptr<Storage> storage, const Shape& shape, DType dtype)
+      : storage_(std::move(storage)), shape_(shape), strides_(contiguous_strides(shape)), dtype_(dtype) {}
+
   static Array from_host(const void* values, std::int64_t count, DType dtype, const Shape& shape,
                          Device device);
   void copy_to_host(void* out, DType dtype) const;
@@ -156,10 +161,47 @@ class Array {
 };
 
 /// Checks that the array is defined; throws "op: the array is undefined" otherwise.
-void check_defined(const Array& x, const char* op);
+inline void check_defined(const Array& x, const char* op) {
+  NORMA_CHECK(x.defined(), op, ": the array is undefined (default-constructed or moved from)");
+}
 /// True when some element of one may lie in the memory of the other (by address range).
 bool may_overlap(const Array& a, const Array& b);
 /// True when two indices of the array reach one element (an expanded axis).
 bool overlaps_itself(const Array& a);
+
+// Small, and called at every step of every op: so they lie here.
+
+inline Device Array::device() const {
+  check_defined(*this, "device");
+  return storage_->device();
+}
+
+inline bool Array::is_contiguous() const {
+  check_defined(*this, "is_contiguous");
+  return norma::is_contiguous(rank(), shape_.padded().data(), strides_.data());
+}
+
+inline View Array::view() const {
+  check_defined(*this, "view");
+  View view;
+  if (storage_->data() != nullptr) {
+    view.data = static_cast<char*>(storage_->data()) + offset_ * size_of(dtype_);
+  }
+  view.dtype = dtype_;
+  view.rank = rank();
+  std::copy_n(shape_.padded().begin(), max_rank, view.shape);
+  std::copy_n(strides_.begin(), max_rank, view.strides);
+  return view;
+}
+
+inline std::int64_t Array::version() const {
+  check_defined(*this, "version");
+  return storage_->version;
+}
+
+inline void Array::bump_version() const {
+  check_defined(*this, "bump_version");
+  ++storage_->version;
+}
 
 }  // namespace norma

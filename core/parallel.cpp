@@ -78,7 +78,7 @@ void parallel_blocks(std::int64_t n, std::int64_t block, BlockBody body, void* c
     const std::int64_t begin = index * block;
     body(context, begin, begin + std::min(block, n - begin));
   };
-  const int threads = static_cast<int>(std::min<std::int64_t>(blocks, threads_here()));
+  const int threads = blocks == 1 ? 1 : static_cast<int>(std::min<std::int64_t>(blocks, threads_here()));
   if (threads == 1) {
     for (std::int64_t index = 0; index < blocks; ++index) run(index);
     return;

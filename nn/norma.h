@@ -31,6 +31,7 @@
 #include "autograd/ops/rows.h"
 #include "autograd/recompute.h"
 #include "autograd/tensor.h"
+#include "autograd/waiting_nodes.h"
 
 #include "nn/activation.h"
 #include "nn/any_layer.h"

@@ -37,11 +37,11 @@ struct GeluOp {
     if (!backend(x.device()).gelu(y.view(), x.contiguous().view(), form == Gelu::tanh)) return std::nullopt;
     return y;
   }
-  std::vector<Array> backward(const Kept&, const Wanted&, const Array& dy, const Array& x) const {
+  std::array<Array, 1> backward(const Kept&, const Wanted&, const Array& dy, const Array& x) const {
     Array dx = detail::empty_like(x);
     NORMA_ASSERT(
         backend(x.device()).gelu_backward(dx.view(), x.contiguous().view(), dy.view(), form == Gelu::tanh));
-    return {dx};
+    return {std::move(dx)};
   }
 };
 
@@ -56,10 +56,10 @@ struct SiluOp {
     if (!backend(x.device()).silu(y.view(), x.contiguous().view())) return std::nullopt;
     return y;
   }
-  std::vector<Array> backward(const Kept&, const Wanted&, const Array& dy, const Array& x) const {
+  std::array<Array, 1> backward(const Kept&, const Wanted&, const Array& dy, const Array& x) const {
     Array dx = detail::empty_like(x);
     NORMA_ASSERT(backend(x.device()).silu_backward(dx.view(), x.contiguous().view(), dy.view()));
-    return {dx};
+    return {std::move(dx)};
   }
 };
 

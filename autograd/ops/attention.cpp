@@ -116,12 +116,12 @@ struct AttentionOp {
     return y;
   }
 
-  std::vector<Array> backward(const Kept& kept, const Wanted&, const Array& dy, const Array& q,
-                              const Array& k, const Array& v, const Array& mask) const {
-    const Array dq = heads_like(q, q.shape()[-1]), dk = heads_like(k, k.shape()[-1]),
-                dv = heads_like(v, v.shape()[-1]);
+  std::array<Array, 4> backward(const Kept& kept, const Wanted&, const Array& dy, const Array& q,
+                                const Array& k, const Array& v, const Array& mask) const {
+    Array dq = heads_like(q, q.shape()[-1]), dk = heads_like(k, k.shape()[-1]),
+          dv = heads_like(v, v.shape()[-1]);
     backward_into(dq, dk, dv, kept, dy, q, k, v, mask);
-    return {dq, dk, dv, Array()};
+    return {std::move(dq), std::move(dk), std::move(dv), Array()};
   }
 
   void backward_into(const Array& dq, const Array& dk, const Array& dv, const Kept& kept, const Array& dy,
@@ -164,12 +164,12 @@ struct PackedAttentionOp {
     const Parts<Array> x = parts(qkv);
     return attention.forward(kept, x.q, x.k, x.v, mask);
   }
-  std::vector<Array> backward(const Kept& kept, const Wanted&, const Array& dy, const Array& qkv,
-                              const Array& mask) const {
-    const Array dqkv = detail::empty_like(qkv);
+  std::array<Array, 2> backward(const Kept& kept, const Wanted&, const Array& dy, const Array& qkv,
+                                const Array& mask) const {
+    Array dqkv = detail::empty_like(qkv);
     const Parts<Array> x = parts(qkv), dx = parts(dqkv);
     attention.backward_into(dx.q, dx.k, dx.v, kept, dy, x.q, x.k, x.v, mask);
-    return {dqkv, Array()};
+    return {std::move(dqkv), Array()};
   }
 };
 

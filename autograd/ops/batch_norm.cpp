@@ -54,17 +54,17 @@ struct BatchNormOp {
     return y;
   }
 
-  std::vector<Array> backward(const Kept&, const Wanted& wanted, const Array& dy, const Array& x,
-                              const Array& weight, const Array& bias, const Array& mask) const {
-    const Array dx = detail::gradient_of(wanted[0], x);
-    const Array dweight = detail::gradient_of(wanted[1], weight);
-    const Array dbias = detail::gradient_of(wanted[2], bias);
+  std::array<Array, 4> backward(const Kept&, const Wanted& wanted, const Array& dy, const Array& x,
+                                const Array& weight, const Array& bias, const Array& mask) const {
+    Array dx = detail::gradient_of(wanted[0], x);
+    Array dweight = detail::gradient_of(wanted[1], weight);
+    Array dbias = detail::gradient_of(wanted[2], bias);
     NORMA_ASSERT(backend(x.device())
                      .batch_norm_backward(
                          dx.view_or_none(), dweight.view_or_none(), dbias.view_or_none(), dy.view(),
                          detail::packed(x).view(), detail::packed(mask).view_or_none(), mean.array().view(),
                          rstd.array().view(), detail::packed(weight).view_or_none(), constant));
-    return {dx, dweight, dbias, Array()};
+    return {std::move(dx), std::move(dweight), std::move(dbias), Array()};
   }
 };
 

@@ -107,17 +107,17 @@ struct ConvolutionOp {
     return y;
   }
 
-  std::vector<Array> backward(const Kept&, const Wanted& wanted, const Array& dy, const Array& x,
-                              const Array& weight, const Array& bias) const {
+  std::array<Array, 3> backward(const Kept&, const Wanted& wanted, const Array& dy, const Array& x,
+                                const Array& weight, const Array& bias) const {
     const Plan p(x.shape(), weight.shape(), window, groups);
-    const Array dx = wanted[0] ? input_gradient(p, dy, weight.contiguous(), x) : Array();
-    const Array dweight = wanted[1] ? weight_gradient(p, dy, x.contiguous(), weight) : Array();
-    const Array dbias = detail::gradient_of(wanted[2], bias);
+    Array dx = wanted[0] ? input_gradient(p, dy, weight.contiguous(), x) : Array();
+    Array dweight = wanted[1] ? weight_gradient(p, dy, x.contiguous(), weight) : Array();
+    Array dbias = detail::gradient_of(wanted[2], bias);
     if (dbias.defined())
       backend(x.device())
           .reduce(Reduce::sum, dbias.reshape({1, bias.numel(), 1}).view(),
                   dy.reshape({p.images, bias.numel(), p.places}).view());
-    return {dx, dweight, dbias};
+    return {std::move(dx), std::move(dweight), std::move(dbias)};
   }
 
   /// dcolumns = weight^T dy, folded.

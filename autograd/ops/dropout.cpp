@@ -26,10 +26,10 @@ struct DropoutOp {
     kept = {mask};
     return y;
   }
-  std::vector<Array> backward(const Kept& kept, const Wanted&, const Array& dy, const Array&) const {
+  std::array<Array, 1> backward(const Kept& kept, const Wanted&, const Array& dy, const Array&) const {
     Array dx = detail::empty_like(dy);
     NORMA_ASSERT(backend(dy.device()).dropout_backward(dx.view(), dy.view(), kept[0].view(), p));
-    return {dx};
+    return {std::move(dx)};
   }
 };
 

@@ -20,12 +20,12 @@ struct EmbeddingOp {
       return std::nullopt;
     return y;
   }
-  std::vector<Array> backward(const Kept&, const Wanted& wanted, const Array& dy, const Array& index,
-                              const Array& table) const {
-    if (!wanted[1]) return {Array(), Array()};
-    const Array dtable = Array::zeros(table.shape(), table.dtype(), table.device());
+  std::array<Array, 2> backward(const Kept&, const Wanted& wanted, const Array& dy, const Array& index,
+                                const Array& table) const {
+    if (!wanted[1]) return {};
+    Array dtable = Array::zeros(table.shape(), table.dtype(), table.device());
     add_gradient(1, dtable, dy, index, table);
-    return {Array(), dtable};
+    return {Array(), std::move(dtable)};
   }
   bool add_gradient(std::size_t, const Array& dtable, const Array& dy, const Array& index,
                     const Array& table) const {

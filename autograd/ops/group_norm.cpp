@@ -42,16 +42,16 @@ struct GroupNormOp {
     return y;
   }
 
-  std::vector<Array> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x,
-                              const Array& weight, const Array& bias) const {
-    const Array dx = detail::gradient_of(wanted[0], x);
-    const Array dweight = detail::gradient_of(wanted[1], weight);
-    const Array dbias = detail::gradient_of(wanted[2], bias);
+  std::array<Array, 3> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x,
+                                const Array& weight, const Array& bias) const {
+    Array dx = detail::gradient_of(wanted[0], x);
+    Array dweight = detail::gradient_of(wanted[1], weight);
+    Array dbias = detail::gradient_of(wanted[2], bias);
     NORMA_ASSERT(backend(x.device())
                      .group_norm_backward(dx.view_or_none(), dweight.view_or_none(), dbias.view_or_none(),
                                           dy.view(), detail::packed(x).view(), kept[0].view(), kept[1].view(),
                                           detail::packed(weight).view_or_none(), groups));
-    return {dx, dweight, dbias};
+    return {std::move(dx), std::move(dweight), std::move(dbias)};
   }
 };
 

@@ -41,17 +41,17 @@ struct LayerNormOp {
     return y;
   }
 
-  std::vector<Array> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x,
-                              const Array& weight, const Array& bias) const {
-    const Array dx = detail::gradient_of(wanted[0], x);
-    const Array dweight = detail::gradient_of(wanted[1], weight);
-    const Array dbias = detail::gradient_of(wanted[2], bias);
+  std::array<Array, 3> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x,
+                                const Array& weight, const Array& bias) const {
+    Array dx = detail::gradient_of(wanted[0], x);
+    Array dweight = detail::gradient_of(wanted[1], weight);
+    Array dbias = detail::gradient_of(wanted[2], bias);
     NORMA_ASSERT(backend(x.device())
                      .layer_norm_backward(detail::as_rows(dx).view_or_none(), dweight.view_or_none(),
                                           dbias.view_or_none(), detail::as_rows(dy).view(),
                                           detail::as_rows(x).view(), mean(kept[0]), rstd(kept[0]),
                                           detail::packed(weight).view_or_none(), constants));
-    return {dx, dweight, dbias};
+    return {std::move(dx), std::move(dweight), std::move(dbias)};
   }
 };
 

@@ -34,17 +34,17 @@ struct LinearOp {
     return y;
   }
 
-  std::vector<Array> backward(const Kept&, const Wanted& wanted, const Array& dy, const Array& x,
-                              const Array& weight, const Array& bias) const {
+  std::array<Array, 3> backward(const Kept&, const Wanted& wanted, const Array& dy, const Array& x,
+                                const Array& weight, const Array& bias) const {
     Backend& device = backend(x.device());
-    const Array dx = detail::gradient_of(wanted[0], x);
-    const Array dweight = detail::gradient_of(wanted[1], weight);
-    const Array dbias = detail::gradient_of(wanted[2], bias);
+    Array dx = detail::gradient_of(wanted[0], x);
+    Array dweight = detail::gradient_of(wanted[1], weight);
+    Array dbias = detail::gradient_of(wanted[2], bias);
     const Array rows = as_matrix(dy);
     if (dx.defined()) device.matmul(as_matrix(dx).view(), rows.view(), weight.view(), 1, 0);
     if (dweight.defined()) write_dweight(dweight, dy, x, 0);
     if (dbias.defined()) device.reduce(Reduce::sum, dbias.unsqueeze(0).view(), rows.view());
-    return {dx, dweight, dbias};
+    return {std::move(dx), std::move(dweight), std::move(dbias)};
   }
   bool add_gradient(std::size_t i, const Array& sum, const Array& dy, const Array& x, const Array&,
                     const Array&) const {

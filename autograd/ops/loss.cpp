@@ -34,14 +34,14 @@ struct CrossEntropyOp {
     return losses;
   }
 
-  std::vector<Array> backward(const Kept& kept, const Wanted&, const Array& dy, const Array& logits,
-                              const Array& targets) const {
-    const Array dlogits = detail::empty_like(logits);
+  std::array<Array, 2> backward(const Kept& kept, const Wanted&, const Array& dy, const Array& logits,
+                                const Array& targets) const {
+    Array dlogits = detail::empty_like(logits);
     NORMA_ASSERT(backend(logits.device())
                      .cross_entropy_backward(dlogits.view(), dy.view(), kept[0].view(),
                                              logits.contiguous().view(), targets.contiguous().view(),
                                              ignore_index, smoothing));
-    return {dlogits, Array()};
+    return {std::move(dlogits), Array()};
   }
 };
 

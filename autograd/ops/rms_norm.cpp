@@ -43,15 +43,15 @@ struct RmsNormOp {
     return y;
   }
 
-  std::vector<Array> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x,
-                              const Array& weight) const {
-    const Array dx = detail::gradient_of(wanted[0], x);
-    const Array dweight = detail::gradient_of(wanted[1], weight);
+  std::array<Array, 2> backward(const Kept& kept, const Wanted& wanted, const Array& dy, const Array& x,
+                                const Array& weight) const {
+    Array dx = detail::gradient_of(wanted[0], x);
+    Array dweight = detail::gradient_of(wanted[1], weight);
     NORMA_ASSERT(backend(x.device())
                      .rms_norm_backward(detail::as_rows(dx).view_or_none(), dweight.view_or_none(),
                                         detail::as_rows(dy).view(), detail::as_rows(x).view(), kept[0].view(),
                                         detail::packed(weight).view_or_none(), eps, inside(), counted));
-    return {dx, dweight};
+    return {std::move(dx), std::move(dweight)};
   }
 };
 

@@ -24,8 +24,8 @@ void check_like(const char* op, const char* argument, const Tensor& tensor, cons
 void check_per_column(const char* op, const char* argument, const Tensor& tensor, const Tensor& x) {
   if (!tensor.defined()) return;
   const std::int64_t d = x.size(-1);
-  NORMA_CHECK(tensor.shape() == Shape{d}, op, ": ", argument, " must have shape [", d, "] (last axis of x ",
-              x.shape(), "), got ", tensor.shape());
+  NORMA_CHECK(tensor.dim() == 1 && tensor.numel() == d, op, ": ", argument, " must have shape [", d,
+              "] (last axis of x ", x.shape(), "), got ", tensor.shape());
   check_like(op, argument, tensor, x);
 }
 
@@ -46,13 +46,10 @@ std::int64_t row_count(const Shape& shape) {
   return rows;
 }
 
-Packed Packed::as_rows() && {
-  if (!view_.defined() || view_.rank == 2) return std::move(*this);
-  const std::int64_t d = view_.shape[view_.rank - 1];
-  std::int64_t rows = 1;
-  for (int axis = 0; axis + 1 < view_.rank; ++axis) rows *= view_.shape[axis];
-  view_ = {.data = view_.data, .dtype = view_.dtype, .rank = 2, .shape = {rows, d}, .strides = {d, 1}};
-  return std::move(*this);
+View Packed::rows_of(const Array& x) {
+  if (x.rank() == 2) return x.view();
+  const std::int64_t rows = row_count(x.shape()), d = x.shape()[-1];
+  return {.data = x.view().data, .dtype = x.dtype(), .rank = 2, .shape = {rows, d}, .strides = {d, 1}};
 }
 
 View statistic(const Array& statistics, std::int64_t number) {

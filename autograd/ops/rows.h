@@ -1,6 +1,8 @@
 // What the fused ops share: checks of their arguments, and operands in the layout that kernels expect.
 #pragma once
 
+#include <optional>
+
 #include "autograd/node.h"
 #include "autograd/tensor.h"
 
@@ -28,28 +30,34 @@ inline Array gradient_of(bool wanted, const Array& x) {
 std::int64_t row_count(const Shape& shape);
 
 /// What a kernel is shown of an array: no gaps, by a copy where the array has some. Whoever calls the kernel
-/// keeps it, and the array, until then. Undefined stays undefined.
+/// keeps it, and the array, until then. Undefined stays undefined. A view is made where it is asked for: then
+/// it is made in its place among the arguments of the kernel.
 class Packed {
  public:
-  explicit Packed(const Array& x) {
-    if (!x.defined()) return;
-    if (!x.is_contiguous()) copy_ = x.clone();
-    view_ = copy_.defined() ? copy_.view() : x.view();
+  enum class Form : std::uint8_t { as_it_is, rows };
+
+  explicit Packed(const Array& x, Form form = Form::as_it_is) : form_(form) {
+    if (x.defined()) array_ = x.is_contiguous() ? &x : &copy_.emplace(x.clone());
   }
-  const View& view() const { return view_; }
-  const View& view_or_none() const { return view_; }
-  /// The same as [rows, d].
-  Packed as_rows() &&;
+  Packed(const Packed&) = delete;
+  Packed& operator=(const Packed&) = delete;
+
+  View view() const { return form_ == Form::rows ? rows_of(*array_) : array_->view(); }
+  View view_or_none() const { return array_ != nullptr ? view() : View{}; }
 
  private:
-  Array copy_;
-  View view_;
+  /// Contiguous x [.., d] as [rows, d].
+  static View rows_of(const Array& x);
+
+  Form form_;
+  const Array* array_ = nullptr;
+  std::optional<Array> copy_;
 };
 
 inline Packed packed(const Array& x) { return Packed(x); }
-inline Packed packed(const Tensor& x) { return x.defined() ? Packed(x.array()) : Packed(Array()); }
+inline Packed packed(const Tensor& x) { return Packed(array_or_none(x)); }
 /// x [.., d] as contiguous [rows, d].
-inline Packed as_rows(const Array& x) { return Packed(x).as_rows(); }
+inline Packed as_rows(const Array& x) { return Packed(x, Packed::Form::rows); }
 /// Statistics of kernels: one f64 per row.
 inline Array row_statistics(const Array& x) {
   return Array::empty(Shape{row_count(x.shape())}, f64, x.device());

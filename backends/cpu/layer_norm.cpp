@@ -198,14 +198,8 @@ struct Backward {
   }
 };
 
-}  // namespace
-
-bool CpuBackend::layer_norm(View y, View mean, View rstd, View x, View weight, View bias, double eps) {
-  return add_layer_norm(y, {}, mean, rstd, x, {}, weight, bias, eps);
-}
-
-bool CpuBackend::add_layer_norm(View y, View sum, View mean, View rstd, View x, View residual, View weight,
-                                View bias, double eps) {
+void run_forward(const View& y, const View& sum, const View& mean, const View& rstd, const View& x,
+                 const View& residual, const View& weight, const View& bias, double eps) {
   for_float(x.dtype, "layer_norm", [&]<class T>() {
     if (x.numel() == 0) return;
     Forward<T>{
@@ -213,6 +207,18 @@ bool CpuBackend::add_layer_norm(View y, View sum, View mean, View rstd, View x, 
         pointer<T>(x), pointer<T>(residual), pointer<T>(weight), pointer<T>(bias),      eps}
         .run();
   });
+}
+
+}  // namespace
+
+bool CpuBackend::layer_norm(View y, View mean, View rstd, View x, View weight, View bias, double eps) {
+  run_forward(y, {}, mean, rstd, x, {}, weight, bias, eps);
+  return true;
+}
+
+bool CpuBackend::add_layer_norm(View y, View sum, View mean, View rstd, View x, View residual, View weight,
+                                View bias, double eps) {
+  run_forward(y, sum, mean, rstd, x, residual, weight, bias, eps);
   return true;
 }
 

@@ -159,6 +159,10 @@ class ColumnSums {
     const double* totals = totals_.data() + k * n_.d;
     const std::int64_t block = std::max<std::int64_t>(64, block_elements / (groups_ + 1));
     parallel_for(n_.d, block, [=, this](std::int64_t begin, std::int64_t end) {
+      if (groups_ == 1) {
+        for (std::int64_t j = begin; j < end; ++j) out[j] = static_cast<T>(totals[j]);
+        return;
+      }
       for (std::int64_t first = begin; first < end; first += tile) {
         const std::int64_t last = std::min(end, first + tile);
         double sums[tile] = {};
