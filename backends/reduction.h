@@ -28,7 +28,10 @@ struct Reduction {
   }
   template <class A>
   NORMA_HOST_DEVICE static A merge(A a, A b) {
-    if constexpr (op == Reduce::sum) return arithmetic<Binary::add>(a, b);
+    if constexpr (op == Reduce::sum && std::is_unsigned_v<A>)
+      return a + b;  // i64, which wraps around
+    else if constexpr (op == Reduce::sum)
+      return arithmetic<Binary::add>(a, b);
     if constexpr (op == Reduce::max) return arithmetic<Binary::maximum>(a, b);
     if constexpr (op == Reduce::min) return arithmetic<Binary::minimum>(a, b);
     if constexpr (op == Reduce::any) return a || b;

@@ -17,8 +17,8 @@ struct Merge {
   template <class Values>
   [[gnu::always_inline]] Values operator()(Values a, Values b) const {
     if constexpr (op == Reduce::sum) return a + b;
-    if constexpr (op == Reduce::max) return (a > b) | (a != a) ? a : b;
-    if constexpr (op == Reduce::min) return (a < b) | (a != a) ? a : b;
+    if constexpr (op == Reduce::max) return ((a > b) | (a != a)) ? a : b;
+    if constexpr (op == Reduce::min) return ((a < b) | (a != a)) ? a : b;
   }
 };
 
@@ -123,7 +123,7 @@ void places_in_short_rows(std::int64_t d, const T* const (&row)[4], std::int64_t
 #pragma GCC unroll 4
         for (int k = 0; k < 4; ++k) {
           const Pack<T> x = at.load(row[k] + j, Gathered<op, T>::start());
-          first[k] = is_extreme(x, extreme[k]) & (index < first[k]) ? index : first[k];
+          first[k] = (is_extreme(x, extreme[k]) & (index < first[k])) ? index : first[k];
         }
         index += static_cast<Index>(pack_lanes<T>);
       });
