@@ -40,7 +40,7 @@ inline void stream(StreamedVector* to, const void* from) {
 #ifdef __SSE2__
   constexpr int width = sizeof(StreamedVector);
   auto* const target = static_cast<StreamedVector*>(to);
-#pragma GCC unroll 4
+#  pragma GCC unroll 4
   for (int i = 0; i < 64 / width; ++i) stream(target + i, static_cast<const char*>(from) + i * width);
 #else
   std::memcpy(to, from, 64);
