@@ -135,7 +135,8 @@ ExpSum<T> exp_sum(std::int64_t n, const T* x) {
     row.largest = std::max(row.largest, block.largest);
     row.sum += 0x1p-64 * block.raised_sum;
   }
-  if (n > 0) row.sum *= ratio(centre, row.largest);  // NaN for -inf alone
+  if (row.largest > centre) row.sum *= ratio(centre, row.largest);
+  if (n > 0 && row.largest == nothing) row.sum = std::numeric_limits<double>::quiet_NaN();
   return row;
 }
 
