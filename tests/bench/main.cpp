@@ -4,6 +4,7 @@
 #include <new>
 
 #include "core/parallel.h"
+#include "tests/bench/core_distance.h"
 #include "tests/bench/floor.h"
 
 namespace {
@@ -19,6 +20,7 @@ std::string rounded(double value, const char* unit) {
 void describe_machine() {
   using namespace norma::bench;
   benchmark::AddCustomContext("threads", std::to_string(norma::num_threads()));
+  benchmark::AddCustomContext("core to core", rounded(core_distance(), "ns"));
   benchmark::AddCustomContext("f32 FMA peak", rounded(peak_rate() / 1e9, "GFLOP/s"));
   for (const std::int64_t kib : {64, 1024, 8192, 65536, 262144}) {
     benchmark::AddCustomContext("copy, " + std::to_string(kib) + " KiB",

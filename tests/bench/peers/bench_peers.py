@@ -58,6 +58,7 @@ class Sides:
 
     def __init__(self, arguments):
         self.arguments = arguments
+        self.distances = []  # from core to core, before each of Norma's samples
         common = {
             "OMP_NUM_THREADS": str(arguments.threads),
             "OPENBLAS_NUM_THREADS": str(arguments.threads),
@@ -112,7 +113,12 @@ def measure_time(row, sides, ours, theirs):
     for side in (ours, theirs):
         side.ask("prepare", row.work)
     difference = check_agreement(row, ours, theirs, sides.arguments.folder)
-    return in_turn(sides.arguments.pairs, lambda: theirs.run(row), lambda: ours.run(row)), difference
+
+    def run_ours():
+        sides.distances.append(float(ours.ask("distance")))
+        return ours.run(row)
+
+    return in_turn(sides.arguments.pairs, lambda: theirs.run(row), run_ours), difference
 
 
 def measure_memory(row, sides):
@@ -285,6 +291,10 @@ def main():
     print("\n".join(lines), flush=True)
     for result in measure(rows, sides):
         lines.append(table_line(*result))
+        print(lines[-1], flush=True)
+    if sides.distances:
+        far = sum(ns > 100 for ns in sides.distances)
+        lines += ["", f"From core to core: {statistics.median(sides.distances):.0f} ns; more than 100 ns before {far} of {len(sides.distances)} samples."]
         print(lines[-1], flush=True)
     whole = [row for row in rows if row.work.startswith("gpt/") and row.kind == "time"]
     profile = ["", *profile_table(whole, sides)] if whole else []

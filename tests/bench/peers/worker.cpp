@@ -7,6 +7,7 @@
 //   run SECONDS N     runs for SECONDS and at least N times: the median time of a run in ns
 //   profile N         where the time of N runs goes: "NAME|PHASE|SHARE;..", the longest first
 //   peak              the most memory that this process has had, in KiB
+//   distance          nanoseconds from one of two cores to the other
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 
 #include "core/profile.h"
 #include "nn/safetensors.h"
+#include "tests/bench/core_distance.h"
 #include "tests/bench/peers/work.h"
 
 namespace {
@@ -85,6 +87,7 @@ std::string answer(const std::string& line, peers::Work& work) {
     getrusage(RUSAGE_SELF, &usage);
     return std::to_string(usage.ru_maxrss);
   }
+  if (command == "distance") return std::to_string(bench::core_distance());
   NORMA_CHECK(work.run, "nothing is prepared");
   if (command == "values") return values_of(work.results());
   if (command == "save" && words >> argument) {
