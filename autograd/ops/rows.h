@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "autograd/node.h"
 #include "autograd/tensor.h"
@@ -30,14 +31,17 @@ inline Array gradient_of(bool wanted, const Array& x) {
 std::int64_t row_count(const Shape& shape);
 
 /// What a kernel is shown of an array: no gaps, by a copy where the array has some. Whoever calls the kernel
-/// keeps it, and the array, until then. Undefined stays undefined. A view is made where it is asked for: then
-/// it is made in its place among the arguments of the kernel.
+/// keeps it, and the array, until then; a temporary array it keeps itself. Undefined stays undefined. A view
+/// is made where it is asked for: then it is made in its place among the arguments of the kernel.
 class Packed {
  public:
   enum class Form : std::uint8_t { as_it_is, rows };
 
   explicit Packed(const Array& x, Form form = Form::as_it_is) : form_(form) {
-    if (x.defined()) array_ = x.is_contiguous() ? &x : &copy_.emplace(x.clone());
+    if (x.defined()) array_ = x.is_contiguous() ? &x : &own_.emplace(x.clone());
+  }
+  explicit Packed(Array&& x, Form form = Form::as_it_is) : form_(form) {
+    if (x.defined()) array_ = &own_.emplace(x.is_contiguous() ? std::move(x) : x.clone());
   }
   Packed(const Packed&) = delete;
   Packed& operator=(const Packed&) = delete;
@@ -51,13 +55,15 @@ class Packed {
 
   Form form_;
   const Array* array_ = nullptr;
-  std::optional<Array> copy_;
+  std::optional<Array> own_;
 };
 
 inline Packed packed(const Array& x) { return Packed(x); }
+inline Packed packed(Array&& x) { return Packed(std::move(x)); }
 inline Packed packed(const Tensor& x) { return Packed(array_or_none(x)); }
 /// x [.., d] as contiguous [rows, d].
 inline Packed as_rows(const Array& x) { return Packed(x, Packed::Form::rows); }
+inline Packed as_rows(Array&& x) { return Packed(std::move(x), Packed::Form::rows); }
 /// Statistics of kernels: one f64 per row.
 inline Array row_statistics(const Array& x) {
   return Array::empty(Shape{row_count(x.shape())}, f64, x.device());
