@@ -1,11 +1,12 @@
 // softmax: y = exp(x - max) / sum(exp(x - max)) along rows; log: y = x - max - ln(sum(exp(x - max))). x, y:
 // [rows, d] Backward: dx = y (dy - sum(y dy)); log: dx = dy - exp(y) sum(dy). As in PyTorch, a row of -inf
 // alone, or with NaN or +inf, is NaN.
-// Of [outer, d, inner] the same along d (softmax_columns.h).
+// Short rows: softmax_rows.h. Of [outer, d, inner] the same along d: softmax_columns.h.
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/exponentials.h"
 #include "backends/cpu/rows.h"
 #include "backends/cpu/softmax_columns.h"
+#include "backends/cpu/softmax_rows.h"
 
 namespace norma {
 
@@ -54,6 +55,11 @@ bool CpuBackend::softmax(View y_view, View x_view, bool log) {
   for_float(x_view.dtype, "softmax", [&]<class T>() {
     T* y = pointer<T>(y_view);
     const T* x = pointer<T>(x_view);
+    if (TurnedRows<T>::fit(n.d)) {
+      return for_turned_rows(n, [=](std::int64_t r, std::int64_t count) {
+        softmax_short_rows(count, n.d, y + r * n.d, x + r * n.d, log);
+      });
+    }
     for_each_row(n, [=](std::int64_t r) {
       (log ? log_softmax_row<T> : softmax_row<T>)(n.d, y + r * n.d, x + r * n.d);
     });
@@ -75,6 +81,11 @@ bool CpuBackend::softmax_backward(View dx_view, View y_view, View dy_view, bool 
   for_float(y_view.dtype, "softmax", [&]<class T>() {
     T* dx = pointer<T>(dx_view);
     const T *y = pointer<T>(y_view), *dy = pointer<T>(dy_view);
+    if (TurnedRows<T>::fit(n.d)) {
+      return for_turned_rows(n, [=](std::int64_t r, std::int64_t count) {
+        softmax_short_rows_backward(count, n.d, dx + r * n.d, y + r * n.d, dy + r * n.d, log);
+      });
+    }
     for_each_row(n, [=](std::int64_t r) {
       (log ? log_softmax_backward_row<T> : softmax_backward_row<T>)(n.d, dx + r * n.d, y + r * n.d,
                                                                     dy + r * n.d);
