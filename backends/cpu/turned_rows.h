@@ -125,6 +125,7 @@ class TurnedRows {
 template <class Body>
 void for_turned_rows(Rows n, const Body& body) {
   constexpr std::int64_t most = TurnedRows<float>::most;
+  if (n.rows == 0) return;
   const std::int64_t groups = (n.rows + most - 1) / most, group = most * std::max<std::int64_t>(1, n.d);
   // Where there is more than one block, there are a few for each thread.
   const bool one = groups * group <= block_elements;
