@@ -187,6 +187,12 @@ class Backend {
   virtual bool softmax(View /*y*/, View /*x*/, bool /*log*/) { return false; }
   /// dx from y (softmax: y * (dy - sum(y dy)); log: dy - exp(y) * sum(dy)).
   virtual bool softmax_backward(View /*dx*/, View /*y*/, View /*dy*/, bool /*log*/) { return false; }
+  /// y = ln(sum(exp(x))) of each row, y and dy [rows].
+  virtual bool logsumexp(View /*y*/, View /*x*/) { return false; }
+  /// dx = dy softmax(x); 0 in a row of -inf alone.
+  virtual bool logsumexp_backward(View /*dx*/, View /*dy*/, View /*x*/) { return false; }
+  /// y, the largest or smallest x of each row, and dy are [rows]: dx = dy (x == y) / how many of the row do.
+  virtual bool extreme_backward(View /*dx*/, View /*dy*/, View /*y*/, View /*x*/) { return false; }
   virtual bool layer_norm(View /*y*/, View /*mean*/, View /*rstd*/, View /*x*/, View /*weight*/,
                           View /*bias*/, double /*eps*/) {
     return false;

@@ -135,6 +135,19 @@ Shape kept_shape(const Shape& shape, const Axes& axes, const char* op) {
   return kept;
 }
 
+std::int64_t reduced_rows(const Shape& shape, const Shape& kept) {
+  int axis = 0;
+  while (axis < shape.rank() && shape[axis] == kept[axis]) ++axis;
+  for (int rest = axis; rest < shape.rank(); ++rest) {
+    if (kept[rest] != 1) return 0;
+  }
+  return shape.numel() == 0 ? 0 : kept.numel();
+}
+
+Array as_rows(const Array& x, std::int64_t rows) {
+  return x.contiguous().reshape(Shape{rows, x.numel() / rows});
+}
+
 Shape dropped_shape(const Shape& shape, const Axes& axes, const char* op) {
   if (axes.all()) return Shape{};
   bool dropped[max_rank] = {};

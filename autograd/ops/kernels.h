@@ -31,6 +31,11 @@ void affine_in_place(const Array& x, double a, double b, const char* name);
 
 /// The shape of x with the axes set to extent 1. No axes = all. Throws on repeated or invalid axes.
 Shape kept_shape(const Shape& shape, const Axes& axes, const char* op);
+/// How many rows are reduced where the reduced axes are the last ones: then each row lies together. 0 where
+/// they are not, or where x has no elements.
+std::int64_t reduced_rows(const Shape& shape, const Shape& kept);
+/// x without gaps as [rows, d].
+Array as_rows(const Array& x, std::int64_t rows);
 /// The shape of x without the axes.
 Shape dropped_shape(const Shape& shape, const Axes& axes, const char* op);
 

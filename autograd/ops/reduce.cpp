@@ -18,23 +18,37 @@ Tensor without_axes(const Tensor& kept, const Shape& full, const Axes& axes, boo
   return kept.reshape({shape.begin(), shape.end()});
 }
 
-/// The largest or smallest over axes; the gradient is shared equally among equals.
+/// dy shared equally among the x that equal y.
+Tensor extreme_gradient(const Backward& b, const Tensor& x) {
+  const Array &dy = b.dy.array(), &values = x.array();
+  if (dy.shape() == values.shape()) return b.dy;
+  const std::int64_t rows = kernels::reduced_rows(values.shape(), dy.shape());
+  if (rows > 0 && !b.create_graph && !DefinitionsOnly::active()) {
+    const Array dx = Array::empty(values.shape(), values.dtype(), values.device());
+    const auto column = [rows](const Array& a) { return a.contiguous().reshape(Shape{rows}); };
+    if (backend(x.device())
+            .extreme_backward(kernels::as_rows(dx, rows).view(), column(dy).view(),
+                              column(b.output().array()).view(), kernels::as_rows(values, rows).view()))
+      return Tensor(dx);
+  }
+  const Tensor equal = (x.detach() == b.output().detach()).to(b.dy.dtype());
+  std::vector<int> reduced;
+  for (int axis = 0; axis < equal.dim(); ++axis) {
+    if (b.dy.size(axis) != equal.size(axis)) reduced.push_back(axis);
+  }
+  return b.dy * (equal / equal.sum(reduced, keepdim));
+}
+
+/// The largest or smallest over axes.
 Tensor extreme(const char* name, Reduce op, const Tensor& x, const Axes& axes, bool keep) {
   check_defined(name, "x", x);
   const Shape kept = kept_shape(x.shape(), axes, name);
   NORMA_CHECK(x.numel() > 0 || kept.numel() == 0, name, ": an empty axis has no extreme value, x has shape ",
               x.shape());
-  const Tensor y = record(name, kernels::reduce(op, x.array(), kept), {x},
-                          [x = Saved(x)](const Backward& b) -> Gradients {
-                            const Tensor equal = (x.get().detach() == b.output().detach()).to(b.dy.dtype());
-                            std::vector<int> reduced;
-                            for (int axis = 0; axis < equal.dim(); ++axis) {
-                              if (b.dy.size(axis) != equal.size(axis)) reduced.push_back(axis);
-                            }
-                            if (reduced.empty()) return {b.dy};
-                            return {b.dy * (equal / equal.sum(reduced, keepdim))};
-                          },
-                          {.keep_output = true});
+  const Tensor y =
+      record(name, kernels::reduce(op, x.array(), kept), {x},
+             [x = Saved(x)](const Backward& b) -> Gradients { return {extreme_gradient(b, x.get())}; },
+             {.keep_output = true});
   return without_axes(y, x.shape(), axes, keep, name);
 }
 

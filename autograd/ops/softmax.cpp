@@ -67,6 +67,40 @@ Tensor softmax_op(const char* name, const Tensor& x, int axis, bool log) {
                 {.keep_output = true});
 }
 
+/// The largest over axes where it is finite, 0 elsewhere.
+Tensor finite_largest(const Tensor& x, const Axes& axes) {
+  const Tensor largest = x.detach().amax(axes, keepdim);
+  return largest.masked_fill(logical_not(largest.isfinite()), 0);
+}
+
+Array logsumexp_value(const Tensor& x, const Axes& axes, const Shape& kept) {
+  const std::int64_t rows = kernels::reduced_rows(x.shape(), kept);
+  if (rows > 0 && !DefinitionsOnly::active()) {
+    const Array y = Array::empty(kept, x.dtype(), x.device());
+    if (backend(x.device())
+            .logsumexp(y.reshape(Shape{rows}).view(), kernels::as_rows(x.array(), rows).view()))
+      return y;
+  }
+  const Tensor values = x.detach(), shift = finite_largest(x, axes);
+  return ((values - shift).exp().sum(axes, keepdim).log() + shift).array();
+}
+
+/// The softmax over the axes. It is normalized anew: y, rounded to the dtype, would cost f32 gradients their
+/// digits where y is large. Where every x is -inf, y is -inf and the gradient 0.
+Tensor logsumexp_gradient(const Backward& b, const Tensor& x, const Axes& axes) {
+  const std::int64_t rows = kernels::reduced_rows(x.shape(), b.dy.shape());
+  if (rows > 0 && !b.create_graph && !DefinitionsOnly::active()) {
+    const Array dx = Array::empty(x.shape(), x.dtype(), x.device());
+    if (backend(x.device())
+            .logsumexp_backward(kernels::as_rows(dx, rows).view(),
+                                b.dy.array().contiguous().reshape(Shape{rows}).view(),
+                                kernels::as_rows(x.array(), rows).view()))
+      return Tensor(dx);
+  }
+  const Tensor e = (x - finite_largest(x, axes)).exp(), total = e.sum(axes, keepdim);
+  return b.dy * (e / total.masked_fill(total.detach() == 0, 1));
+}
+
 }  // namespace
 
 Tensor softmax(const Tensor& x, int axis) { return softmax_op("softmax", x, axis, false); }
@@ -74,20 +108,12 @@ Tensor log_softmax(const Tensor& x, int axis) { return softmax_op("log_softmax",
 Tensor Tensor::softmax(int axis) const { return norma::softmax(*this, axis); }
 Tensor Tensor::log_softmax(int axis) const { return norma::log_softmax(*this, axis); }
 
-// log(sum(exp(x))); its gradient is the softmax over the axes. It is normalized anew: y, rounded to the
-// dtype, would cost f32 gradients their digits where y is large. Where every x is -inf, y is -inf and the
-// gradient 0.
 Tensor Tensor::logsumexp(const Axes& axes, bool keep) const {
   detail::check_floating("logsumexp", "x", *this);
-  const Tensor values = detach();
-  const Tensor largest = values.amax(axes, keepdim);
-  const Tensor shift = largest.masked_fill(logical_not(largest.isfinite()), 0);
-  const Tensor result = (values - shift).exp().sum(axes, keepdim).log() + shift;
-  const Tensor y = record("logsumexp", result.array(), {*this},
-                          [x = Saved(*this), shift, axes](const Backward& b) -> Gradients {
-                            const Tensor e = (x.get() - shift).exp();
-                            const Tensor total = e.sum(axes, keepdim);
-                            return {b.dy * (e / total.masked_fill(total.detach() == 0, 1))};
+  const Shape kept = kernels::kept_shape(shape(), axes, "logsumexp");
+  const Tensor y = record("logsumexp", logsumexp_value(*this, axes, kept), {*this},
+                          [x = Saved(*this), axes](const Backward& b) -> Gradients {
+                            return {logsumexp_gradient(b, x.get(), axes)};
                           });
   if (keep) return y;
   const Shape dropped = kernels::dropped_shape(shape(), axes, "logsumexp");

@@ -33,6 +33,9 @@ class CpuBackend final : public Backend {
   void random(Random distribution, View y, RandomKey key, double a, double b) override;  // random.cpp
   bool softmax(View y, View x, bool log) override;                                       // softmax.cpp
   bool softmax_backward(View dx, View y, View dy, bool log) override;                    // softmax.cpp
+  bool logsumexp(View y, View x) override;                                               // logsumexp.cpp
+  bool logsumexp_backward(View dx, View dy, View x) override;                            // logsumexp.cpp
+  bool extreme_backward(View dx, View dy, View y, View x) override;                      // extreme.cpp
   bool layer_norm(View y, View mean, View rstd, View x, View weight, View bias, double eps) override;
   bool layer_norm_backward(View dx, View dweight, View dbias, View dy, View x, View mean, View rstd,
                            View weight, Detached constants) override;
