@@ -10,6 +10,7 @@ namespace norma {
 
 struct Transposition {
   static constexpr std::int64_t tile = 32;
+  static constexpr std::int64_t least = 8;  // rows and columns
 
   Loop<2> tiles;               // over (y, x); the last two axes count tiles down and across
   std::int64_t rows, columns;  // extents of those axes in elements
@@ -20,17 +21,18 @@ struct Transposition {
 /// Of a coalesced loop over (y, x); none when it is no transposition (along y, x repeats a value or is
 /// contiguous too), or too small for tiles to pay.
 inline std::optional<Transposition> as_transposition(const Loop<2>& coalesced) {
-  constexpr std::int64_t tile = Transposition::tile;
   if (coalesced.rank < 2 || coalesced.inner_stride(0) != 1 || coalesced.inner_stride(1) == 1 ||
-      coalesced.inner_stride(1) == 0 || coalesced.inner() < tile)
+      coalesced.inner_stride(1) == 0 || coalesced.inner() < Transposition::least)
     return std::nullopt;
   int axis = coalesced.rank - 2;
-  while (axis >= 0 && (coalesced.strides[1][axis] != 1 || coalesced.shape[axis] < 8)) --axis;
+  while (axis >= 0 && (coalesced.strides[1][axis] != 1 || coalesced.shape[axis] < Transposition::least))
+    --axis;
   if (axis < 0) return std::nullopt;
   Loop<2> loop = coalesced;
   const int r = loop.rank - 2, c = loop.rank - 1;
   for (std::int64_t* of_axes : {loop.shape, loop.strides[0], loop.strides[1]})
     std::rotate(of_axes + axis, of_axes + axis + 1, of_axes + c);  // the axis becomes the last but one
+  constexpr std::int64_t tile = Transposition::tile;
   Transposition t{loop, loop.shape[r], loop.shape[c], loop.strides[0][r], loop.strides[1][c]};
   t.tiles.shape[r] = (t.rows + tile - 1) / tile;
   t.tiles.shape[c] = (t.columns + tile - 1) / tile;

@@ -1,6 +1,10 @@
 // copy: y = x with conversion; fill: y = value; where: y = condition ? a : b. Views of one shape, any
 // strides.
+#include <type_traits>
+#include <utility>
+
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/short_rows.h"
 #include "backends/elementwise.h"
 #include "backends/strided.h"
 #include "backends/transposition.h"
@@ -20,6 +24,61 @@ void copy_row(std::int64_t n, Y* y, std::int64_t y_stride, const X* x, std::int6
   }
 }
 
+/// a becomes a0 b0 a1 b1 .., b what follows.
+template <class T>
+[[gnu::always_inline]] inline void interleave(Pack<T>& a, Pack<T>& b) {
+  constexpr int n = pack_lanes<T>;
+  [&]<int... i>(std::integer_sequence<int, i...>) {
+    const Pack<T> first = __builtin_shufflevector(a, b, (i / 2 + i % 2 * n)...);
+    b = __builtin_shufflevector(a, b, (n / 2 + i / 2 + i % 2 * n)...);
+    a = first;
+  }
+  (std::make_integer_sequence<int, n>());
+}
+
+/// y[i][j] = x[j][i] of a square as wide as a vector register. To interleave each row of the upper half with
+/// one of the lower turns the bits of (row, column) by one place; after log2(n) times they have changed
+/// sides.
+template <class T>
+[[gnu::always_inline]] inline void transpose_square(T* y, std::int64_t y_row, const T* x,
+                                                    std::int64_t x_row) {
+  constexpr int n = pack_lanes<T>;
+  Pack<T> rows[n], mixed[n];
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) std::memcpy(&rows[i], x + i * x_row, sizeof(rows[i]));
+#pragma GCC unroll 4
+  for (int done = 1; done < n; done *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < n / 2; ++i) {
+      mixed[2 * i] = rows[i], mixed[2 * i + 1] = rows[i + n / 2];
+      interleave<T>(mixed[2 * i], mixed[2 * i + 1]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i) rows[i] = mixed[i];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) std::memcpy(y + i * y_row, &rows[i], sizeof(rows[i]));
+}
+
+/// y[i][j] = x[j][i] of a tile [height, width].
+template <class Y, class X>
+void transpose_tile(std::int64_t height, std::int64_t width, Y* y, std::int64_t y_row, const X* x,
+                    std::int64_t x_row) {
+  std::int64_t squares_down = 0, squares_across = 0;  // in elements
+  if constexpr (std::is_same_v<Y, X> && sizeof(X) >= 4) {
+    constexpr std::int64_t n = pack_lanes<X>;
+    squares_down = height / n * n, squares_across = width / n * n;
+    for (std::int64_t i = 0; i < squares_down; i += n) {
+      for (std::int64_t j = 0; j < squares_across; j += n)
+        transpose_square(y + i * y_row + j, y_row, x + j * x_row + i, x_row);
+    }
+  }
+  for (std::int64_t i = 0; i < height; ++i) {
+    for (std::int64_t j = i < squares_down ? squares_across : 0; j < width; ++j)
+      y[i * y_row + j] = convert<Y>(x[j * x_row + i]);
+  }
+}
+
 template <class Y, class X>
 void copy_transposed(const Transposition& t, Y* y, const X* x) {
   constexpr std::int64_t tile = Transposition::tile;  // 2 x 4 KiB of f32 stay in L1
@@ -28,14 +87,9 @@ void copy_transposed(const Transposition& t, Y* y, const X* x) {
   parallel_for(loop.numel(), block_elements / (tile * tile), [&](std::int64_t begin, std::int64_t end) {
     Position<2> position(loop, begin);
     for (std::int64_t i = begin; i < end; ++i, position.advance(loop, 1)) {
-      Y* y_tile = y + position.offset[0];
-      const X* x_tile = x + position.offset[1];
-      const std::int64_t height = std::min(tile, t.rows - position.index[r] * tile);
-      const std::int64_t width = std::min(tile, t.columns - position.index[c] * tile);
-      for (std::int64_t row = 0; row < height; ++row) {
-        for (std::int64_t j = 0; j < width; ++j)
-          y_tile[row * t.y_row + j] = convert<Y>(x_tile[j * t.x_column + row]);
-      }
+      transpose_tile(std::min(tile, t.rows - position.index[r] * tile),
+                     std::min(tile, t.columns - position.index[c] * tile), y + position.offset[0], t.y_row,
+                     x + position.offset[1], t.x_column);
     }
   });
 }

@@ -56,12 +56,17 @@ void check_copy(Device device) {
 }
 void check_transposing_copy(Device device) {
   Maker make(2);
-  for (const Extents& shape : {Extents{40, 100}, Extents{3, 65, 33}, Extents{64, 2, 64}}) {
-    const Operand y = make.contiguous(shape, f32);
-    Operand x = make.contiguous(Extents(shape.rbegin(), shape.rend()), f32);
-    std::reverse(x.view.shape, x.view.shape + x.view.rank);
-    std::reverse(x.view.strides, x.view.strides + x.view.rank);
-    compare_with_reference(device, y, 0, [&](On& b, View out) { b->copy(out, b(x)); });
+  for (const Extents& shape :
+       {Extents{40, 100}, Extents{3, 65, 33}, Extents{64, 2, 64}, Extents{8, 17}, Extents{17, 75}}) {
+    for (const DType from : all_dtypes) {
+      for (const DType to : all_dtypes) {
+        const Operand y = make.contiguous(shape, to);
+        Operand x = make.contiguous(Extents(shape.rbegin(), shape.rend()), from);
+        std::reverse(x.view.shape, x.view.shape + x.view.rank);
+        std::reverse(x.view.strides, x.view.strides + x.view.rank);
+        compare_with_reference(device, y, 0, [&](On& b, View out) { b->copy(out, b(x)); });
+      }
+    }
   }
 }
 void check_fill_and_where(Device device) {
