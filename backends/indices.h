@@ -26,7 +26,7 @@ inline void check_indices(View index, std::int64_t extent, const char* op, const
   const Loop<1> loop = make_row_major_loop(index);
   const std::int64_t* values = pointer<std::int64_t>(index);
   // Blocks are examined in parallel; the exception of the first bad block is the one that arrives.
-  parallel_for(loop.numel(), block_elements, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(loop.numel(), even_block(loop.numel()), [&](std::int64_t begin, std::int64_t end) {
     std::int64_t position = begin;
     for_rows(loop, begin, end, [&](std::int64_t n, const std::int64_t* offset) {
       const std::int64_t* const row = values + offset[0];

@@ -66,7 +66,7 @@ void scatter_views(View y_view, View x_view, View index_view, int axis) {
     }
   };
   const std::int64_t narrowest = is == 0 ? 64 : 16;  // whole cache lines of rows
-  parallel_rows(slices, body, std::max(narrowest, block_elements / length));
+  parallel_rows(slices, body, even_block(slices.numel(), std::max(narrowest, block_elements / length)));
 }
 
 }  // namespace

@@ -18,7 +18,9 @@ class TurnedRows {
  public:
   using Vector = LaneVector<T>;
   static constexpr std::int64_t most = vector_lanes;  // rows
-  static constexpr std::int64_t longest = 128;        // so that sums in T are of 32 values (sum)
+  /// So that sums in T are of 32 values (sum). In f64 every exponential is a call, and longer rows gain
+  /// nothing.
+  static constexpr std::int64_t longest = sizeof(T) == 4 ? 128 : 32;
 
   static bool fit(std::int64_t d) { return d <= longest; }
 
