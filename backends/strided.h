@@ -13,6 +13,18 @@ namespace norma {
 
 /// Elements per parallel block: below this, work is serial.
 inline constexpr std::int64_t block_elements = 32768;
+/// The same for functions that take tens of instructions an element.
+inline constexpr std::int64_t costly_elements = 8192;
+
+/// Elements of each block of a loop over n of them that does not combine what it finds: all where n <=
+/// serial; else the blocks are many and their number is a multiple of 16, so that 2, 4, 8 or 16 threads get
+/// even shares.
+inline std::int64_t even_block(std::int64_t n, std::int64_t serial = block_elements) {
+  if (n <= serial) return serial;
+  constexpr std::int64_t shares = 16, line = 16;  // blocks begin where cache lines of f32 do
+  const std::int64_t blocks = ((n - 1) / (shares * block_elements) + 1) * shares;
+  return ((n - 1) / (blocks * line) + 1) * line;
+}
 
 /// Extents, outermost first, and the strides of N operands. Always has at least one axis.
 template <int N>
@@ -184,9 +196,13 @@ void for_rows(const Loop<N>& loop, std::int64_t begin, std::int64_t end, Body&& 
 
 /// The same over the whole loop, in parallel blocks of `block` elements.
 template <int N, class Body>
-void parallel_rows(const Loop<N>& loop, Body&& body, std::int64_t block = block_elements) {
+void parallel_rows(const Loop<N>& loop, Body&& body, std::int64_t block) {
   parallel_for(loop.numel(), block,
                [&](std::int64_t begin, std::int64_t end) { for_rows(loop, begin, end, body); });
+}
+template <int N, class Body>
+void parallel_rows(const Loop<N>& loop, Body&& body) {
+  parallel_rows(loop, body, even_block(loop.numel()));
 }
 
 }  // namespace norma

@@ -27,9 +27,10 @@ void forward(const char* op, const View& y_view, const View& x_view) {
   for_float(x_view.dtype, op, [&]<class T>() {
     T* y = pointer<T>(y_view);
     const T* x = pointer<T>(x_view);
-    parallel_for(x_view.numel(), block_elements, [=](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) y[i] = Activation<T, VectorMath>::value(x[i]);
-    });
+    parallel_for(x_view.numel(), even_block(x_view.numel(), costly_elements),
+                 [=](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i) y[i] = Activation<T, VectorMath>::value(x[i]);
+                 });
   });
 }
 
@@ -39,9 +40,11 @@ void backward(const char* op, const View& dx_view, const View& x_view, const Vie
   for_float(x_view.dtype, op, [&]<class T>() {
     T* dx = pointer<T>(dx_view);
     const T *x = pointer<T>(x_view), *dy = pointer<T>(dy_view);
-    parallel_for(x_view.numel(), block_elements, [=](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) dx[i] = dy[i] * Activation<T, VectorMath>::slope(x[i]);
-    });
+    parallel_for(x_view.numel(), even_block(x_view.numel(), costly_elements),
+                 [=](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i)
+                     dx[i] = dy[i] * Activation<T, VectorMath>::slope(x[i]);
+                 });
   });
 }
 

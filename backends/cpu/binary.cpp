@@ -27,7 +27,7 @@ void map_repeated(const Loop<3>& loop, Y* y, const X* x, const X* row, F f) {
   const std::int64_t count = loop.numel(), length = room / loop.inner() * loop.inner();
   X many[room];
   for (std::int64_t i = 0; i < std::min(length, count); ++i) many[i] = row[i % loop.inner()];
-  const std::int64_t block = block_elements / length * length;
+  const std::int64_t block = (even_block(count) + length - 1) / length * length;
   parallel_for(count, block, [&, f](std::int64_t begin, std::int64_t end) {
     for (; begin < end; begin += length) {
       const std::int64_t n = std::min(length, end - begin);

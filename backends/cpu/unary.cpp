@@ -23,23 +23,25 @@ void map_row(std::int64_t n, Y* y, std::int64_t ys, const X* x, std::int64_t xs,
   }
 }
 
-/// Calls row(n, y, ys, x, xs) for pieces of innermost rows, in parallel.
+/// Calls row(n, y, ys, x, xs) for pieces of innermost rows, in parallel from more than `serial` elements on.
 template <class Y, class X, class Row>
-void for_each_row(const View& y_view, const View& x_view, Row row) {
+void for_each_row(const View& y_view, const View& x_view, std::int64_t serial, Row row) {
   const Loop<2> loop = make_loop(y_view, x_view);
   Y* y = pointer<Y>(y_view);
   const X* x = pointer<X>(x_view);
   const std::int64_t ys = loop.inner_stride(0), xs = loop.inner_stride(1);
-  parallel_rows(loop, [&, row](std::int64_t n, const std::int64_t* offset) {
+  const auto piece = [&, row](std::int64_t n, const std::int64_t* offset) {
     row(n, y + offset[0], ys, x + offset[1], xs);
-  });
+  };
+  parallel_rows(loop, piece, even_block(loop.numel(), serial));
 }
 
 template <class Y, class X, class F>
-void map(const View& y_view, const View& x_view, F f) {
-  for_each_row<Y, X>(y_view, x_view, [f](std::int64_t n, Y* y, std::int64_t ys, const X* x, std::int64_t xs) {
-    map_row(n, y, ys, x, xs, f);
-  });
+void map(const View& y_view, const View& x_view, F f, std::int64_t serial = block_elements) {
+  for_each_row<Y, X>(y_view, x_view, serial,
+                     [f](std::int64_t n, Y* y, std::int64_t ys, const X* x, std::int64_t xs) {
+                       map_row(n, y, ys, x, xs, f);
+                     });
 }
 
 /// sin and cos of f32: a large argument goes to libm, and pieces without one take the loop that vectorizes. A
@@ -55,7 +57,7 @@ void map_turns(const View& y_view, const View& x_view, Fast fast, Exact exact) {
     return large != 0;
   };
   const auto either = [=](float v) { return is_large(v) ? exact(v) : fast(v); };
-  for_each_row<float, float>(y_view, x_view,
+  for_each_row<float, float>(y_view, x_view, costly_elements,
                              [=](std::int64_t n, float* y, std::int64_t ys, const float* x, std::int64_t xs) {
                                for (std::int64_t i = 0; i < n; i += piece) {
                                  const std::int64_t count = std::min(piece, n - i);
@@ -80,6 +82,13 @@ T fast_unary(T x, T a, T b) {
   return float_unary<op>(x, a, b);
 }
 
+/// True where the loop over few elements ends sooner on several threads. Not of exp and sigmoid: what they
+/// save is lost again when the results, in the caches of two cores, are read by a loop on one.
+constexpr bool is_costly(Unary op) {
+  return op == Unary::log || op == Unary::log1p || op == Unary::expm1 || op == Unary::tanh ||
+         op == Unary::erf || op == Unary::sin || op == Unary::cos;
+}
+
 /// The common exponents without pow.
 template <class T>
 void power(const View& y, const View& x, T exponent) {
@@ -88,7 +97,8 @@ void power(const View& y, const View& x, T exponent) {
   if (exponent == T(1)) return map<T, T>(y, x, [](T v) { return v; });
   if (exponent == T(-1)) return map<T, T>(y, x, [](T v) { return T(1) / v; });
   if (exponent == T(-2)) return map<T, T>(y, x, [](T v) { return T(1) / (v * v); });
-  map<T, T>(y, x, [exponent](T v) { return vector_pow(v, exponent); });
+  map<T, T>(
+      y, x, [exponent](T v) { return vector_pow(v, exponent); }, costly_elements);
 }
 
 template <Unary op>
@@ -119,7 +129,9 @@ void run(const View& y, const View& x, double a, double b) {
         map_turns(
             y, x, [](T v) { return vector_cos(v); }, [](T v) { return std::cos(v); });
       } else {
-        map<T, T>(y, x, [=](T v) { return fast_unary<op>(v, ta, tb); });
+        const std::int64_t serial = is_costly(op) ? costly_elements : block_elements;
+        map<T, T>(
+            y, x, [=](T v) { return fast_unary<op>(v, ta, tb); }, serial);
       }
     });
   }
