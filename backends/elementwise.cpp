@@ -3,10 +3,10 @@
 namespace norma {
 
 const char* name(Unary op) {
-  constexpr const char* names[] = {"neg",        "exp",     "log",         "sqrt",  "rsqrt",   "tanh",
-                                   "erf",        "abs",     "sign",        "sin",   "cos",     "floor",
-                                   "reciprocal", "sigmoid", "expm1",       "log1p", "relu",    "affine",
-                                   "pow",        "clamp",   "logical_not", "isnan", "isfinite"};
+  constexpr const char* names[] = {"neg",        "exp",     "log",   "sqrt",        "rsqrt",    "tanh",
+                                   "erf",        "abs",     "sign",  "sin",         "cos",      "floor",
+                                   "reciprocal", "sigmoid", "expm1", "log1p",       "softplus", "relu",
+                                   "affine",     "pow",     "clamp", "logical_not", "isnan",    "isfinite"};
   return names[static_cast<int>(op)];
 }
 

@@ -57,6 +57,12 @@ NORMA_HOST_DEVICE T sigmoid(T x, T exp_of_minus_abs) {
   return x < T(0) ? exp_of_minus_abs * r : r;
 }
 
+/// log(1 + e^x), without the exponential of a positive number.
+template <class T>
+NORMA_HOST_DEVICE T softplus(T x) {
+  return (x > T(0) ? x : T(0)) + std::log1p(std::exp(-std::fabs(x)));
+}
+
 /// op(x) for floating T. sign, relu and clamp keep NaN.
 template <Unary op, class T>
 NORMA_HOST_DEVICE T float_unary(T x, T a, T b) {
@@ -77,6 +83,7 @@ NORMA_HOST_DEVICE T float_unary(T x, T a, T b) {
   if constexpr (op == Unary::sigmoid) return sigmoid(x, std::exp(-std::fabs(x)));
   if constexpr (op == Unary::expm1) return std::expm1(x);
   if constexpr (op == Unary::log1p) return std::log1p(x);
+  if constexpr (op == Unary::softplus) return softplus(x);
   if constexpr (op == Unary::relu) return x <= T(0) ? T(0) : x;
   if constexpr (op == Unary::affine) return a * x + b;
   if constexpr (op == Unary::power) return std::pow(x, a);
@@ -179,6 +186,7 @@ decltype(auto) with_unary(Unary op, Body&& body) {
     NORMA_CASE(sigmoid);
     NORMA_CASE(expm1);
     NORMA_CASE(log1p);
+    NORMA_CASE(softplus);
     NORMA_CASE(relu);
     NORMA_CASE(affine);
     NORMA_CASE(power);

@@ -37,6 +37,7 @@ enum class Unary : std::uint8_t {
   sigmoid,
   expm1,
   log1p,
+  softplus,     // log(1 + e^x)
   relu,         // x > 0 ? x : 0; NaN stays NaN
   affine,       // a * x + b
   power,        // x ^ a
@@ -262,6 +263,15 @@ class Backend {
   }
   virtual bool cross_entropy_backward(View /*dlogits*/, View /*dlosses*/, View /*lse*/, View /*logits*/,
                                       View /*targets*/, std::int64_t /*ignore_index*/, double /*smoothing*/) {
+    return false;
+  }
+  /// dx = dy op'(x), for views of any strides. v is y for relu, exp, expm1, sqrt, rsqrt, reciprocal, tanh and
+  /// sigmoid, else x; a and b are the parameters of the op.
+  virtual bool unary_gradient(Unary, View /*dx*/, View /*dy*/, View /*v*/, double /*a*/, double /*b*/) {
+    return false;
+  }
+  /// The gradient of operand 0 or 1 of op(a, b), for views of any strides.
+  virtual bool binary_gradient(Binary, int /*operand*/, View /*d*/, View /*dy*/, View /*a*/, View /*b*/) {
     return false;
   }
   virtual bool gelu(View /*y*/, View /*x*/, bool /*tanh_form*/) { return false; }

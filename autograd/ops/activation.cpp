@@ -4,6 +4,7 @@
 
 #include "autograd/fused.h"
 #include "autograd/ops.h"
+#include "autograd/ops/internal.h"
 #include "autograd/ops/kernels.h"
 #include "autograd/ops/rows.h"
 
@@ -13,7 +14,10 @@ Tensor relu(const Tensor& x) {
   detail::check_floating("relu", "x", x);
   return record(
       "relu", kernels::unary(Unary::relu, x.array()), {x},
-      [](const Backward& b) -> Gradients { return {b.dy.masked_fill(b.output().detach() <= 0, 0)}; },
+      [](const Backward& b) -> Gradients {
+        const Tensor y = b.output().detach();
+        return {detail::unary_gradient(b, Unary::relu, y, [&] { return b.dy.masked_fill(y <= 0, 0); })};
+      },
       {.keep_output = true});
 }
 Tensor Tensor::relu() const { return norma::relu(*this); }
@@ -77,10 +81,11 @@ Tensor silu(const Tensor& x) {
 
 Tensor softplus(const Tensor& x) {
   detail::check_floating("softplus", "x", x);
-  const Tensor value = x.detach();
-  // max(x, 0) + log(1 + exp(-|x|)): no exponential of a positive number.
-  return record("softplus", (norma::relu(value) + log1p((-value.abs()).exp())).array(), {x},
-                [x = Saved(x)](const Backward& b) -> Gradients { return {b.dy * x.get().sigmoid()}; });
+  return record("softplus", kernels::unary(Unary::softplus, x.array()), {x},
+                [saved = Saved(x)](const Backward& b) -> Gradients {
+                  const Tensor& v = saved.get();
+                  return {detail::unary_gradient(b, Unary::softplus, v, [&] { return b.dy * v.sigmoid(); })};
+                });
 }
 
 Tensor softcap(const Tensor& x, double cap) {

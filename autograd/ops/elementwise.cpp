@@ -4,11 +4,14 @@
 
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/ops/internal.h"
 #include "autograd/ops/kernels.h"
 
 namespace norma {
 namespace {
 
+using detail::binary_gradient;
+using detail::unary_gradient;
 using kernels::binary;
 using kernels::unary;
 
@@ -22,7 +25,10 @@ template <class Derivative>
 Tensor from_output(const char* name, Unary op, const Tensor& x, Derivative derivative) {
   check_floating(name, x);
   return record(name, unary(op, x.array()), {x},
-                [derivative](const Backward& b) -> Gradients { return {derivative(b.dy, b.output())}; },
+                [op, derivative](const Backward& b) -> Gradients {
+                  const Tensor y = b.output();
+                  return {unary_gradient(b, op, y, [&] { return derivative(b.dy, y); })};
+                },
                 {.keep_output = true});
 }
 
@@ -31,8 +37,9 @@ template <class Derivative>
 Tensor from_input(const char* name, Unary op, const Tensor& x, Derivative derivative) {
   check_floating(name, x);
   return record(name, unary(op, x.array()), {x},
-                [derivative, saved = Saved(x)](const Backward& b) -> Gradients {
-                  return {derivative(b.dy, saved.get())};
+                [op, derivative, saved = Saved(x)](const Backward& b) -> Gradients {
+                  const Tensor& v = saved.get();
+                  return {unary_gradient(b, op, v, [&] { return derivative(b.dy, v); })};
                 });
 }
 
@@ -61,15 +68,18 @@ Tensor compare(const char* name, Binary op, const Tensor& a, double b) {
 /// maximum and minimum: the operand that wins gets the gradient, equals share it.
 Tensor choose(const char* name, Binary op, Binary a_wins, const Tensor& a, const Tensor& b) {
   check_pair(name, a, b);
-  return record(
-      name, binary(op, a.array(), b.array(), name), {a, b},
-      [a_wins, a = Saved(a), b = Saved(b)](const Backward& call) -> Gradients {
-        const Tensor first = a.get().detach(), second = b.get().detach();
-        const DType dtype = call.dy.dtype();
-        const Tensor share = Tensor(binary(a_wins, first.array(), second.array(), "maximum")).to(dtype) +
-                             (first == second).to(dtype) * 0.5;
-        return {sum_to(call.dy * share, first.shape()), sum_to(call.dy * (1 - share), second.shape())};
-      });
+  return record(name, binary(op, a.array(), b.array(), name), {a, b},
+                [op, a_wins, a = Saved(a), b = Saved(b)](const Backward& call) -> Gradients {
+                  const Tensor first = a.get().detach(), second = b.get().detach();
+                  const auto share = [&] {
+                    const DType dtype = call.dy.dtype();
+                    return Tensor(binary(a_wins, first.array(), second.array(), "maximum")).to(dtype) +
+                           (first == second).to(dtype) * 0.5;
+                  };
+                  return {
+                      binary_gradient(call, op, 0, first, second, [&] { return call.dy * share(); }),
+                      binary_gradient(call, op, 1, first, second, [&] { return call.dy * (1 - share()); })};
+                });
 }
 
 }  // namespace
@@ -114,12 +124,12 @@ Tensor mul(const Tensor& a, const Tensor& b) {
 Tensor div(const Tensor& a, const Tensor& b) {
   check_pair("div", a, b);
   return record("div", binary(Binary::div, a.array(), b.array(), "div"), {a, b},
-                [a_shape = a.shape(), a = save_if(b.requires_grad(), a),
-                 b = Saved(b)](const Backward& call) -> Gradients {
+                [a = save_if(b.requires_grad(), a), b = Saved(b)](const Backward& call) -> Gradients {
                   const Tensor& divisor = b.get();
-                  const Tensor da = call.dy / divisor;
-                  return {call.needs(0) ? sum_to(da, a_shape) : Tensor(),
-                          call.needs(1) ? sum_to(-da * (a.get() / divisor), divisor.shape()) : Tensor()};
+                  const auto db = [&] { return -(call.dy / divisor) * (a.get() / divisor); };
+                  return {
+                      call.needs(0) ? call.summed(0, call.dy / divisor) : Tensor(),
+                      call.needs(1) ? binary_gradient(call, Binary::div, 1, a.get(), divisor, db) : Tensor()};
                 });
 }
 
@@ -228,9 +238,11 @@ Tensor log1p(const Tensor& x) {
 }
 Tensor Tensor::abs() const {
   check_defined("abs", "x", *this);
-  return record(
-      "abs", unary(Unary::abs, array()), {*this},
-      [x = Saved(*this)](const Backward& b) -> Gradients { return {b.dy * x.get().detach().sign()}; });
+  return record("abs", unary(Unary::abs, array()), {*this},
+                [saved = Saved(*this)](const Backward& b) -> Gradients {
+                  const Tensor x = saved.get().detach();
+                  return {unary_gradient(b, Unary::abs, x, [&] { return b.dy * x.sign(); })};
+                });
 }
 Tensor Tensor::square() const {
   check_defined("square", "x", *this);
@@ -256,10 +268,13 @@ Tensor Tensor::clamp(double low, double high) const {
   check_defined("clamp", "x", *this);
   NORMA_CHECK(low <= high, "clamp: low must not be above high, got ", low, " and ", high);
   return record("clamp", unary(Unary::clamp, array(), low, high), {*this},
-                [low, high, x = Saved(*this)](const Backward& b) -> Gradients {
-                  const Tensor inside = x.get().detach();
-                  const Tensor zero = zeros(Shape{}, b.dy.dtype(), b.dy.device());
-                  return {norma::where(logical_and(inside >= low, inside <= high), b.dy, zero)};
+                [low, high, saved = Saved(*this)](const Backward& b) -> Gradients {
+                  const Tensor x = saved.get().detach();
+                  const auto definition = [&] {
+                    const Tensor zero = zeros(Shape{}, b.dy.dtype(), b.dy.device());
+                    return norma::where(logical_and(x >= low, x <= high), b.dy, zero);
+                  };
+                  return {unary_gradient(b, Unary::clamp, x, definition, low, high)};
                 });
 }
 

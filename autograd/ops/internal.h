@@ -1,7 +1,9 @@
 // Ops that other ops need and users do not.
 #pragma once
 
+#include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/ops/kernels.h"
 
 namespace norma {
 
@@ -18,6 +20,30 @@ Tensor packed_attention(const Tensor& qkv, std::int64_t heads, std::int64_t kv_h
                         const SdpaOptions& options);
 
 namespace detail {
+
+/// True where a rule's kernel may run: not where the rule is to be differentiated itself.
+inline bool kernels_serve(const Backward& call) { return !call.create_graph && !DefinitionsOnly::active(); }
+
+/// dx of y = op(x): by the kernel for it, else by the definition, in ops. v: x or y, as
+/// Backend::unary_gradient says; p and q are the parameters of the op.
+template <class Definition>
+Tensor unary_gradient(const Backward& call, Unary op, const Tensor& v, const Definition& definition,
+                      double p = 0, double q = 0) {
+  Array dx;
+  if (kernels_serve(call)) dx = kernels::unary_gradient(op, call.dy.array(), v.array(), p, q);
+  return dx.defined() ? Tensor(std::move(dx)) : definition();
+}
+
+/// The gradient of operand i of op(a, b), summed to its shape; undefined where it is not wanted.
+template <class Definition>
+Tensor binary_gradient(const Backward& call, Binary op, std::size_t i, const Tensor& a, const Tensor& b,
+                       const Definition& definition) {
+  if (!call.needs(i)) return Tensor();
+  Array d;
+  if (kernels_serve(call))
+    d = kernels::binary_gradient(op, static_cast<int>(i), call.dy.array(), a.array(), b.array());
+  return call.summed(i, d.defined() ? Tensor(std::move(d)) : definition());
+}
 
 // Ops over planes: x [n, c, h, w] with `spatial` = 2, or [n, c, length] with `spatial` = 1.
 /// Throws unless x is floating and has these axes, the first of which may be missing.

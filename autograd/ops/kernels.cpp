@@ -6,10 +6,10 @@ namespace norma::kernels {
 namespace {
 
 // Names of the kernels in a profile, where no op bears one. In the order of the enumerations.
-constexpr const char* unary_names[] = {"neg",        "exp",     "log",         "sqrt",   "rsqrt",    "tanh",
-                                       "erf",        "abs",     "sign",        "sin",    "cos",      "floor",
-                                       "reciprocal", "sigmoid", "expm1",       "log1p",  "relu",     "affine",
-                                       "power",      "clamp",   "logical_not", "is_nan", "is_finite"};
+constexpr const char* unary_names[] = {
+    "neg",      "exp",  "log",    "sqrt",  "rsqrt",      "tanh",        "erf",    "abs",
+    "sign",     "sin",  "cos",    "floor", "reciprocal", "sigmoid",     "expm1",  "log1p",
+    "softplus", "relu", "affine", "power", "clamp",      "logical_not", "is_nan", "is_finite"};
 constexpr const char* binary_names[] = {
     "add",       "sub",  "mul",        "div",     "power",         "maximum",     "minimum",   "equal",
     "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or"};
@@ -57,6 +57,18 @@ Array binary_scalar(Binary op, const Array& x, double s, bool scalar_first) {
   const detail::ProfileSpan span(binary_names[static_cast<std::size_t>(op)], y);
   backend(x.device()).binary_scalar(op, y.view(), x.view(), s, scalar_first);
   return y;
+}
+
+Array unary_gradient(Unary op, const Array& dy, const Array& v, double a, double b) {
+  Array dx = Array::empty(dy.shape(), dy.dtype(), dy.device());
+  return backend(dy.device()).unary_gradient(op, dx.view(), dy.view(), v.view(), a, b) ? dx : Array();
+}
+
+Array binary_gradient(Binary op, int operand, const Array& dy, const Array& a, const Array& b) {
+  Array d = Array::empty(dy.shape(), dy.dtype(), dy.device());
+  const Array x = a.expand(dy.shape()), y = b.expand(dy.shape());
+  return backend(dy.device()).binary_gradient(op, operand, d.view(), dy.view(), x.view(), y.view()) ? d
+                                                                                                    : Array();
 }
 
 Array where(const Array& condition, const Array& a, const Array& b) {

@@ -16,6 +16,10 @@ Array unary(Unary op, const Array& x, double a = 0, double b = 0);
 /// Broadcasts. `name` is used in messages.
 Array binary(Binary op, const Array& a, const Array& b, const char* name);
 Array binary_scalar(Binary op, const Array& x, double s, bool scalar_first = false);
+/// dx of y = op(x) (v: x or y, as Backend::unary_gradient says), and the gradient of one operand of op(a, b),
+/// of the shape of dy, to which a and b broadcast. Undefined where the device has no kernel for it.
+Array unary_gradient(Unary op, const Array& dy, const Array& v, double a = 0, double b = 0);
+Array binary_gradient(Binary op, int operand, const Array& dy, const Array& a, const Array& b);
 Array where(const Array& condition, const Array& a, const Array& b);
 /// Reduced axes keep extent 1. `reduced` flags axes; empty extents give the op's neutral element.
 Array reduce(Reduce op, const Array& x, const Shape& kept_shape);

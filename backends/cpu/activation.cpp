@@ -9,18 +9,6 @@ namespace norma {
 
 namespace {
 
-/// Loops over these vectorize. The formulas take exp of arguments <= 0 alone.
-struct VectorMath {
-  template <class T>
-  static T exp(T x) {
-    return vector_exp_negative(x);
-  }
-  template <class T>
-  static T erf(T x) {
-    return vector_erf(x);
-  }
-};
-
 template <template <class, class> class Activation>
 void forward(const char* op, const View& y_view, const View& x_view) {
   NORMA_ASSERT(y_view.is_contiguous() && x_view.is_contiguous());

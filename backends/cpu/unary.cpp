@@ -78,6 +78,7 @@ T fast_unary(T x, T a, T b) {
   if constexpr (op == Unary::log1p) return vector_log1p(x);
   if constexpr (op == Unary::tanh) return vector_tanh(x);
   if constexpr (op == Unary::erf) return vector_erf(x);
+  if constexpr (op == Unary::softplus) return vector_softplus(x);
   if constexpr (op == Unary::sigmoid) return sigmoid(x, vector_exp_negative(-std::fabs(x)));
   return float_unary<op>(x, a, b);
 }
@@ -85,8 +86,8 @@ T fast_unary(T x, T a, T b) {
 /// True where the loop over few elements ends sooner on several threads. Not of exp and sigmoid: what they
 /// save is lost again when the results, in the caches of two cores, are read by a loop on one.
 constexpr bool is_costly(Unary op) {
-  return op == Unary::log || op == Unary::log1p || op == Unary::expm1 || op == Unary::tanh ||
-         op == Unary::erf || op == Unary::sin || op == Unary::cos;
+  return op == Unary::log || op == Unary::log1p || op == Unary::softplus || op == Unary::expm1 ||
+         op == Unary::tanh || op == Unary::erf || op == Unary::sin || op == Unary::cos;
 }
 
 /// The common exponents without pow.

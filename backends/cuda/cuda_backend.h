@@ -84,6 +84,8 @@ class CudaBackend final : public Backend {
   bool cross_entropy_backward(View dlogits, View dlosses, View lse, View logits, View targets,
                               std::int64_t ignore_index, double smoothing) override;
   bool linear(View y, View x, View weight, View bias) override;
+  bool unary_gradient(Unary op, View dx, View dy, View v, double a, double b) override;
+  bool binary_gradient(Binary op, int operand, View d, View dy, View a, View b) override;
   bool gelu(View y, View x, bool tanh_form) override;
   bool gelu_backward(View dx, View x, View dy, bool tanh_form) override;
   bool silu(View y, View x) override;

@@ -3,6 +3,7 @@
 // by element.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <utility>
 
@@ -80,6 +81,18 @@ struct Strided {
 template <class T, int width>
 struct alignas(width * sizeof(T)) Pack {
   T values[width];
+};
+
+/// For formulas that are templates over the functions of a backend.
+struct DeviceMath {
+  template <class T>
+  __device__ static T exp(T x) {
+    return std::exp(x);
+  }
+  template <class T>
+  __device__ static T erf(T x) {
+    return std::erf(x);
+  }
 };
 
 namespace detail {

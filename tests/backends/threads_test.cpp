@@ -39,6 +39,23 @@ TEST_SUITE("kernels threads") {
       });
     }
   }
+  TEST_CASE("R95 elementwise ops and their gradients, whole and with gaps") {
+    for (const DType dtype : {f32, f64}) {
+      const Array x = normal({4097, 17}, dtype, 1), dy = normal({4097, 17}, dtype, 2);
+      for (const Array& v : {x, x.slice(1, {0, 17, 2})}) {
+        const Array g = dy.slice(1, {0, v.shape()[1]});
+        const auto like = [&] { return Array::empty(v.shape(), dtype); };
+        check_threads("elementwise", [&] {
+          const Array y = like(), sum = like(), dx = like(), da = like();
+          kernels().unary(Unary::softplus, y.view(), v.view(), 0, 0);
+          kernels().binary(Binary::add, sum.view(), v.view(), g.view());
+          CHECK(kernels().unary_gradient(Unary::erf, dx.view(), g.view(), v.view(), 0, 0));
+          CHECK(kernels().binary_gradient(Binary::maximum, 1, da.view(), g.view(), v.view(), y.view()));
+          return std::vector{y, sum, dx, da};
+        });
+      }
+    }
+  }
   TEST_CASE("R95 norms: statistics, outputs and parameter gradients") {
     const Array x = normal({3000, 200}, f32, 1, 1), dy = normal({3000, 200}, f32, 2),
                 w = normal({200}, f32, 3);

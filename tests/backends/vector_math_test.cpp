@@ -59,6 +59,9 @@ void check_errors(std::uint64_t stride) {
   check(
       "log", 1.5, [](float x) { return vector_log(x); }, [](double x) { return std::log(x); });
   check(
+      "softplus", 2, [](float x) { return vector_softplus(x); },
+      [](double x) { return std::fmax(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); });
+  check(
       "log1p", 1.5, [](float x) { return vector_log1p(x); }, [](double x) { return std::log1p(x); });
   check(
       "tanh", 1.5, [](float x) { return vector_tanh(x); }, [](double x) { return std::tanh(x); });
