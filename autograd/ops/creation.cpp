@@ -32,8 +32,10 @@ Tensor arange(double start, double stop, double step, DType dtype, Device device
 }
 
 Tensor eye(std::int64_t n, DType dtype, Device device) {
-  const Tensor i = arange(0, static_cast<double>(n), 1, i64, device);
-  return (i.unsqueeze(1) == i.unsqueeze(0)).to(dtype);
+  NORMA_CHECK(n >= 0, "eye: n must not be negative, got ", n);
+  const Array y = Array::zeros({n, n}, dtype, device);
+  y.reshape({n * n}).slice(0, {0, Slice::end, n + 1}).fill(1);
+  return Tensor(y);
 }
 
 Tensor tensor(std::initializer_list<double> values, DType dtype) {
