@@ -18,6 +18,9 @@ void copy_row(std::int64_t n, Y* y, std::int64_t y_stride, const X* x, std::int6
   if (y_stride == 1 && x_stride == 1) {
 #pragma omp simd
     for (std::int64_t i = 0; i < n; ++i) y[i] = convert<Y>(x[i]);
+  } else if (y_stride == 1 && x_stride == 2) {  // a constant, so that compilers make vectors of it
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) y[i] = convert<Y>(x[2 * i]);
   } else if (y_stride == 1 && x_stride == 0) {
     std::fill(y, y + n, convert<Y>(x[0]));
   } else {
