@@ -58,6 +58,10 @@ class CpuBackend final : public Backend {
                      double smoothing) override;
   bool cross_entropy_backward(View dlogits, View dlosses, View lse, View logits, View targets,
                               std::int64_t ignore_index, double smoothing) override;
+  bool convolution(View y, View x, View weight, View bias, const Window& window,
+                   std::int64_t groups) override;  // convolution.cpp
+  bool convolution_input_gradient(View dx, View dy, View weight, const Window& window,
+                                  std::int64_t groups) override;
   bool gelu(View y, View x, bool tanh_form) override;                     // activation.cpp
   bool gelu_backward(View dx, View x, View dy, bool tanh_form) override;  // activation.cpp
   bool silu(View y, View x) override;                                     // activation.cpp
