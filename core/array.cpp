@@ -106,6 +106,7 @@ Array Array::arange(double start, double stop, double step, DType dtype, Device 
   for_any(dtype, [&]<class T>() {
     T* const y = host.data<T>();
     parallel_for(length, 32768, [=](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
       for (std::int64_t i = begin; i < end; ++i) y[i] = static_cast<T>(start + static_cast<double>(i) * step);
     });
   });

@@ -274,6 +274,17 @@ class Backend {
   virtual bool binary_gradient(Binary, int /*operand*/, View /*d*/, View /*dy*/, View /*a*/, View /*b*/) {
     return false;
   }
+  // Convolution and its gradient: x and dx [n, channels, h, w], y and dy [n, filters, places h, places w],
+  // weight [filters, channels / groups, kernel h, kernel w], bias [filters], optional. A backend may have no
+  // kernel for some shapes.
+  virtual bool convolution(View /*y*/, View /*x*/, View /*weight*/, View /*bias*/, const Window&,
+                           std::int64_t /*groups*/) {
+    return false;
+  }
+  virtual bool convolution_input_gradient(View /*dx*/, View /*dy*/, View /*weight*/, const Window&,
+                                          std::int64_t /*groups*/) {
+    return false;
+  }
   virtual bool gelu(View /*y*/, View /*x*/, bool /*tanh_form*/) { return false; }
   virtual bool gelu_backward(View /*dx*/, View /*x*/, View /*dy*/, bool /*tanh_form*/) { return false; }
   virtual bool silu(View /*y*/, View /*x*/) { return false; }

@@ -1,8 +1,9 @@
 // Convolution as unfold and one matrix product for each group and image (im2col + GEMM):
 //   columns [n, groups, rows, places] = unfold(x), rows = channels / groups * taps
 //   y [n, groups, filters, places] = weight [groups, filters, rows] columns + bias
-// The kernels go through the images in chunks, so that the columns of few of them exist at a time. Chunks
-// follow from the shapes alone: no result depends on the number of threads.
+// Where a backend has no kernel for that, and for the weight's gradient, products go through the images in
+// chunks, so that the columns of few of them exist at a time. Chunks follow from the shapes alone: no result
+// depends on the number of threads.
 #include <algorithm>
 
 #include "autograd/convolution.h"
@@ -96,6 +97,9 @@ struct ConvolutionOp {
     Backend& device = backend(x.device());
     const Array images = x.contiguous(), filters = weight.contiguous();
     Array y = Array::empty(p.y_shape(), x.dtype(), x.device());
+    if (device.convolution(y.view(), images.view(), filters.view(),
+                           bias.defined() ? bias.contiguous().view() : View{}, window, groups))
+      return y;
     if (bias.defined()) device.copy(y.view(), bias.reshape({bias.numel(), 1, 1}).expand(y.shape()).view());
     const Columns columns(p, x);
     for (std::int64_t first = 0; first < p.images; first += p.chunk()) {
@@ -123,6 +127,9 @@ struct ConvolutionOp {
   /// dcolumns = weight^T dy, folded.
   static Array input_gradient(const Plan& p, const Array& dy, const Array& filters, const Array& x) {
     Array dx = detail::empty_like(x);
+    if (backend(x.device())
+            .convolution_input_gradient(dx.view(), dy.view(), filters.view(), p.window, p.groups))
+      return dx;
     const Columns columns(p, x);
     for (std::int64_t first = 0; first < p.images; first += p.chunk()) {
       const Slice chunk{first, first + p.chunk()};

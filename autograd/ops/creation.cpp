@@ -32,8 +32,10 @@ Tensor arange(double start, double stop, double step, DType dtype, Device device
 }
 
 Tensor eye(std::int64_t n, DType dtype, Device device) {
-  const Tensor i = arange(0, static_cast<double>(n), 1, i64, device);
-  return (i.unsqueeze(1) == i.unsqueeze(0)).to(dtype);
+  NORMA_CHECK(n >= 0, "eye: n must not be negative, got ", n);
+  const Array y = Array::zeros({n, n}, dtype, device);
+  y.reshape({n * n}).slice(0, {0, Slice::end, n + 1}).fill(1);
+  return Tensor(y);
 }
 
 Tensor tensor(std::initializer_list<double> values, DType dtype) {
@@ -59,13 +61,23 @@ Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, Device d
 
 Tensor randperm(std::int64_t n, Device device, Generator* generator) {
   NORMA_CHECK(n >= 0, "randperm: n must not be negative, got ", n);
-  std::vector<std::int64_t> order(static_cast<std::size_t>(n));
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int64_t>(i);
-  for (std::size_t i = order.size(); i > 1; --i) {  // Fisher-Yates
-    const auto j = static_cast<std::size_t>(or_default(generator).below(static_cast<std::int64_t>(i)));
-    std::swap(order[i - 1], order[j]);
+  const Array order = Array::arange(0, static_cast<double>(n));
+  if (n < 2) return Tensor(order.to(device));
+  // Fisher and Yates: place i - 1, from the last down, changes with one of [0, i). All draws are made at
+  // once, so that the places far ahead are known and can be on their way from memory. unit < 1: a product
+  // rounds to less than i.
+  const Array units = Array::random(Random::uniform, {n - 1}, 0, 1, f64, cpu, or_default(generator));
+  const double* const unit = units.data<double>();
+  std::int64_t* const at = order.data<std::int64_t>();
+  const auto drawn = [=](std::int64_t i) {
+    return at + static_cast<std::int64_t>(unit[n - i] * static_cast<double>(i));
+  };
+  constexpr std::int64_t ahead = 16;
+  for (std::int64_t i = n; i > 1; --i) {
+    if (i > ahead + 1) __builtin_prefetch(drawn(i - ahead), 1);
+    std::swap(at[i - 1], *drawn(i));
   }
-  return Tensor(Array::from(order, Shape{n}, device));
+  return Tensor(order.to(device));
 }
 
 }  // namespace norma

@@ -60,6 +60,11 @@ bool is_plain(const Tensor& x) {
   return !grad_enabled() || (!x.requires_grad() && x.state()->seen_version >= x.array().recorded_version());
 }
 
+/// Whether the op can go straight to the memory. Anomaly mode looks at a result before it is written.
+bool needs_no_history(const Tensor& x, const Tensor& other) {
+  return is_plain(x) && is_plain(other) && !AnomalyMode::active();
+}
+
 bool broadcasts_to(const Shape& from, const Shape& to) {
   if (from.rank() > to.rank()) return false;
   for (int axis = -1; axis >= -from.rank(); --axis) {
@@ -89,9 +94,7 @@ template <class Op>
 const Tensor& in_place(const char* op, Binary kind, const Tensor& x, const Tensor& other, Op compute) {
   check_defined(op, "the operand", other);
   check_target(op, x, other.requires_grad());
-  // Anomaly mode looks at a result before it is written.
-  const bool plain = is_plain(x) && is_plain(other) && !AnomalyMode::active();
-  if (!plain || !can_be_read_while_writing(x.array(), other.array()))
+  if (!needs_no_history(x, other) || !can_be_read_while_writing(x.array(), other.array()))
     return write(op, x, compute(snapshot(x)));
   kernels::binary_in_place(kind, x.array(), other.array(), op);
   x.state()->seen_version = x.array().version();
@@ -101,7 +104,7 @@ const Tensor& in_place(const char* op, Binary kind, const Tensor& x, const Tenso
 /// x = a x + b
 const Tensor& affine_in_place(const char* op, const Tensor& x, double a, double b) {
   check_target(op, x, false);
-  if (!is_plain(x) || AnomalyMode::active()) return write(op, x, affine(snapshot(x), a, b));
+  if (!needs_no_history(x, x)) return write(op, x, affine(snapshot(x), a, b));
   kernels::affine_in_place(x.array(), a, b, op);
   x.state()->seen_version = x.array().version();
   return x;
@@ -126,6 +129,13 @@ const Tensor& Tensor::div_(const Tensor& other) const {
 const Tensor& Tensor::add_(double value) const { return affine_in_place("add_", *this, 1, value); }
 const Tensor& Tensor::mul_(double value) const { return affine_in_place("mul_", *this, value, 0); }
 const Tensor& Tensor::copy_(const Tensor& source) const {
+  check_defined("copy_", "the operand", source);
+  check_target("copy_", *this, source.requires_grad());
+  if (needs_no_history(*this, source) && broadcasts_to(source.shape(), shape())) {
+    array().copy_from(source.array());  // looks for overlaps itself
+    state()->seen_version = array().version();
+    return *this;
+  }
   return in_place("copy_", *this, source, [&](const Tensor& x) {
     const Tensor y = source.to(x.dtype()).to(x.device()).expand(x.shape());
     // Where nothing was to be done, y is source itself, whose history must not end up as the target's.
@@ -133,6 +143,12 @@ const Tensor& Tensor::copy_(const Tensor& source) const {
   });
 }
 const Tensor& Tensor::fill_(double value) const {
+  check_target("fill_", *this, false);
+  if (needs_no_history(*this, *this)) {
+    array().fill(value);
+    state()->seen_version = array().version();
+    return *this;
+  }
   return in_place("fill_", *this, *this, [&](const Tensor& x) {
     return full(Shape{}, value, x.dtype(), x.device()).expand(x.shape());
   });

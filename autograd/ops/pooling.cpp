@@ -138,16 +138,20 @@ Tensor max_of_bins(const Tensor& x, int axis, std::int64_t bins) {
   return Bins(x, axis, bins).values.max(axis + 1).first;
 }
 
-/// Width first: the first of equal maxima is then the first in reading order.
-template <class Pooling>
-Tensor adaptive_pool(const char* op, const Tensor& x, int spatial, Size2d output_size, Pooling pooling) {
+void check_bins(const char* op, const Tensor& x, int spatial, Size2d output_size) {
   detail::check_planes(op, x, spatial);
-  Tensor y = x;
   for (int axis = 1; axis >= 2 - spatial; --axis) {
     const std::int64_t bins = along(output_size, axis);
     NORMA_CHECK(bins >= 1, op, ": output_size must be at least 1, got ", bins, " for axis ", axis - 2);
     NORMA_CHECK(x.size(axis - 2) >= 1, op, ": axis ", axis - 2, " of x is empty, got shape ", x.shape());
   }
+}
+
+/// Width first: the first of equal maxima is then the first in reading order.
+template <class Pooling>
+Tensor adaptive_pool(const char* op, const Tensor& x, int spatial, Size2d output_size, Pooling pooling) {
+  check_bins(op, x, spatial, output_size);
+  Tensor y = x;
   for (int axis = 1; axis >= 2 - spatial; --axis)
     y = pooling(y, y.dim() + axis - 2, along(output_size, axis));
   return y;
@@ -180,6 +184,10 @@ Tensor adaptive_avg_pool1d(const Tensor& x, std::int64_t output_size) {
   return adaptive_pool("adaptive_avg_pool1d", x, 1, {1, output_size}, mean_of_bins);
 }
 Tensor adaptive_avg_pool2d(const Tensor& x, Size2d output_size) {
+  if (output_size.height == 1 && output_size.width == 1) {  // of whole planes: one pass
+    check_bins("adaptive_avg_pool2d", x, 2, output_size);
+    return x.mean({-2, -1}, keepdim);
+  }
   return adaptive_pool("adaptive_avg_pool2d", x, 2, output_size, mean_of_bins);
 }
 Tensor adaptive_max_pool1d(const Tensor& x, std::int64_t output_size) {

@@ -44,7 +44,7 @@ Tensor one_hot(const Tensor& index, std::int64_t classes, DType dtype) {
   NORMA_CHECK(index.dtype() == i64, "one_hot: index must be i64, got ", index.dtype(), " ", index.shape());
   NORMA_CHECK(classes >= 0, "one_hot: classes must be >= 0, got ", classes);
   const Array places = index.array().unsqueeze(index.dim());
-  const DType working = is_floating(dtype) ? dtype : f32;
+  const DType working = dtype == boolean ? i64 : dtype;  // scatter_add adds numbers
   const Array y = Array::zeros(index.shape().inserted(index.dim(), classes), working, index.device());
   const Array one = Array::ones(Shape{}, working, index.device()).expand(places.shape());
   backend(index.device()).scatter_add(y.view(), one.view(), places.view(), index.dim(), "one_hot");

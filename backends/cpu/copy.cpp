@@ -15,8 +15,16 @@ namespace {
 
 template <class Y, class X>
 void copy_row(std::int64_t n, Y* y, std::int64_t y_stride, const X* x, std::int64_t x_stride) {
+  if constexpr (std::is_same_v<X, bool> && !std::is_same_v<Y, bool>) {
+    // Read as bytes, 0 or 1: compilers make vectors of these.
+    return copy_row(n, y, y_stride, reinterpret_cast<const unsigned char*>(x), x_stride);
+  }
   if (y_stride == 1 && x_stride == 1) {
+#pragma omp simd
     for (std::int64_t i = 0; i < n; ++i) y[i] = convert<Y>(x[i]);
+  } else if (y_stride == 1 && x_stride == 2) {  // a constant, so that compilers make vectors of it
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) y[i] = convert<Y>(x[2 * i]);
   } else if (y_stride == 1 && x_stride == 0) {
     std::fill(y, y + n, convert<Y>(x[0]));
   } else {

@@ -63,10 +63,14 @@ class CpuBackend final : public Backend {
                               std::int64_t ignore_index, double smoothing) override;
   bool unary_gradient(Unary op, View dx, View dy, View v, double a, double b) override;    // derivatives.cpp
   bool binary_gradient(Binary op, int operand, View d, View dy, View a, View b) override;  // derivatives.cpp
-  bool gelu(View y, View x, bool tanh_form) override;                                      // activation.cpp
-  bool gelu_backward(View dx, View x, View dy, bool tanh_form) override;                   // activation.cpp
-  bool silu(View y, View x) override;                                                      // activation.cpp
-  bool silu_backward(View dx, View x, View dy) override;                                   // activation.cpp
+  bool convolution(View y, View x, View weight, View bias, const Window& window,
+                   std::int64_t groups) override;  // convolution.cpp
+  bool convolution_input_gradient(View dx, View dy, View weight, const Window& window,
+                                  std::int64_t groups) override;
+  bool gelu(View y, View x, bool tanh_form) override;                     // activation.cpp
+  bool gelu_backward(View dx, View x, View dy, bool tanh_form) override;  // activation.cpp
+  bool silu(View y, View x) override;                                     // activation.cpp
+  bool silu_backward(View dx, View x, View dy) override;                  // activation.cpp
   bool attention(View y, View lse, View q, View k, View v, View mask,
                  const AttentionOptions& options) override;
   bool attention_backward(View dq, View dk, View dv, View dy, View y, View lse, View q, View k, View v,

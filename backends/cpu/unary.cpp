@@ -106,7 +106,14 @@ template <Unary op>
 void run(const View& y, const View& x, double a, double b) {
   if constexpr (op == Unary::logical_not) {
     NORMA_CHECK(x.dtype == boolean, name(op), ": needs a bool tensor, got ", x.dtype);
-    map<bool, bool>(y, x, [](bool v) { return predicate<op>(v); });
+    // Read as bytes, 0 or 1: compilers make vectors of these.
+    using Byte = unsigned char;
+    for_each_row<bool, bool>(
+        y, x, block_elements,
+        [](std::int64_t n, bool* to, std::int64_t ys, const bool* from, std::int64_t xs) {
+          map_row(n, reinterpret_cast<Byte*>(to), ys, reinterpret_cast<const Byte*>(from), xs,
+                  [](Byte v) { return static_cast<Byte>(v ^ 1); });
+        });
   } else if constexpr (is_predicate(op)) {
     for_float(x.dtype, name(op),
               [&]<class T>() { map<bool, T>(y, x, [](T v) { return predicate<op>(v); }); });

@@ -219,15 +219,32 @@ TEST_CASE(
       "numbers", base.clone(), [&](const Tensor& x) { x.mul_(3); }, base * 3);
   check(
       "itself", base.clone(), [&](const Tensor& x) { x.mul_(x); }, base * base);
+  check(
+      "fill_", base.clone(), [&](const Tensor& x) { x.fill_(7); }, full({4}, 7));
+  check(
+      "copy_", base.clone(), [&](const Tensor& x) { x.copy_(other); }, other);
+  const Tensor doubles = other.to(f64);
+  check(
+      "copy_ of another dtype", base.clone(), [&](const Tensor& x) { x.copy_(doubles); }, other);
   const Tensor rows = base.reshape({2, 2}), row = tensor({5, 6}), column = tensor({5, 6}).reshape({2, 1});
   check(
       "a row for all", rows.clone(), [&](const Tensor& x) { x.add_(row); }, rows + row);
   check(
       "a column for all", rows.clone(), [&](const Tensor& x) { x.sub_(column); }, rows - column);
+  check(
+      "copy_ of a row for all", rows.clone(), [&](const Tensor& x) { x.copy_(row); }, row.expand({2, 2}));
   const Tensor parts = base.clone();  // halves of one array
   check(
       "another part", parts.slice(0, {0, 2}), [&](const Tensor& x) { x.add_(parts.slice(0, {2})); },
       tensor({4, 2}));
+}
+
+TEST_CASE("copy_ reads a source that overlaps the target before it writes") {
+  const Tensor x = tensor({1, 2, 3, 4}).reshape({2, 2}), want = x.t().clone();
+  x.copy_(x.t());
+  CHECK(x.to_vector<float>() == want.to_vector<float>());
+  CHECK_THROWS_AS(x.copy_(ones({3, 2, 2})), Error);
+  CHECK_THROWS_AS(tensor({1, 2}).expand({3, 2}).copy_(x.slice(0, {0, 1})), Error);
 }
 
 TEST_CASE("R75 detach shares memory and version, not history") {

@@ -83,6 +83,23 @@ TEST_CASE("conv2d equals seven plain loops: kernels, strides, padding, dilation,
   CHECK(count == 72);
 }
 
+TEST_CASE("depthwise conv2d equals seven plain loops on wide planes, gradients the definition's") {
+  for (const std::int64_t filters : {1, 2})
+    for (const Size2d stride : {Size2d(1), Size2d(2, 1), Size2d(1, 3)})
+      for (const Size2d padding : {Size2d(0), Size2d(2, 1)}) {
+        const Conv2dOptions options{.stride = stride, .padding = padding, .dilation = {1, 2}, .groups = 3};
+        const Tensor x = drawn({2, 3, 7, 77}, 1).set_requires_grad();
+        const Tensor weight = drawn({3 * filters, 1, 2, 3}, 2).set_requires_grad();
+        const Tensor bias = filters == 1 ? drawn({3}, 3) : Tensor();
+        const Tensor y = conv2d(x, weight, bias, options), dy = drawn(y.shape(), 4);
+        CHECK(largest_difference(y, plain_conv2d(x, weight, bias, options)) < 1e-12);
+        const auto gradients = grad({y}, {x, weight}, {dy});
+        const DefinitionsOnly definitions;
+        const auto want = grad({conv2d(x, weight, bias, options)}, {x, weight}, {dy});
+        for (std::size_t i = 0; i < 2; ++i) CHECK(largest_difference(gradients[i], want[i]) < 1e-11);
+      }
+}
+
 TEST_CASE("conv1d equals conv2d of one row") {
   const Tensor x = drawn({3, 4, 11}, 1), weight = drawn({6, 2, 3}, 2), bias = drawn({6}, 3);
   const Tensor y = conv1d(x, weight, bias, {.stride = 2, .padding = 3, .dilation = 2, .groups = 2});

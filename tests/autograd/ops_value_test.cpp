@@ -2,7 +2,9 @@
 // names are those of the robustness checklist.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "autograd/ops.h"
@@ -91,6 +93,23 @@ TEST_CASE("among equals, max(axis) gives the gradient to the first, amax to all"
   x.zero_grad();
   maximum(x, tensor(Values{3, 1, 3}, {1, 3})).sum().backward();
   CHECK(x.grad().to_vector<double>() == Values{0.5, 1, 0});
+}
+
+TEST_CASE("randperm holds each number once, follows from the seed, and prefers no order") {
+  Generator a(3), b(3);
+  for (const std::int64_t n : {0, 1, 2, 17, 18, 5000}) {
+    Whole order = randperm(n, cpu, &a).to_vector<std::int64_t>();
+    CHECK(order == randperm(n, cpu, &b).to_vector<std::int64_t>());
+    std::sort(order.begin(), order.end());
+    CHECK(order == arange(0, static_cast<double>(n)).to_vector<std::int64_t>());
+  }
+  CHECK(a.state().offset == b.state().offset);
+  int counts[6] = {};  // of the orders of three
+  for (int i = 0; i < 6000; ++i) {
+    const Whole order = randperm(3, cpu, &a).to_vector<std::int64_t>();
+    ++counts[2 * order[0] + (order[1] > order[2])];
+  }
+  for (const int count : counts) CHECK(std::abs(count - 1000) < 150);  // 5 standard deviations
 }
 
 TEST_CASE("one_hot, and R88 for its indices") {
