@@ -23,7 +23,7 @@ Tensor extreme_gradient(const Backward& b, const Tensor& x) {
   const Array &dy = b.dy.array(), &values = x.array();
   if (dy.shape() == values.shape()) return b.dy;
   const std::int64_t rows = kernels::reduced_rows(values.shape(), dy.shape());
-  if (rows > 0 && !b.create_graph && !DefinitionsOnly::active()) {
+  if (rows > 0 && detail::kernels_serve(b)) {
     const Array dx = Array::empty(values.shape(), values.dtype(), values.device());
     const auto column = [rows](const Array& a) { return a.contiguous().reshape(Shape{rows}); };
     if (backend(x.device())

@@ -2,6 +2,7 @@
 // it, with rules written in ops; kernels serve where no history is asked for.
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/ops/internal.h"
 #include "autograd/ops/kernels.h"
 #include "autograd/ops/rows.h"
 
@@ -45,7 +46,7 @@ Array softmax_value(const Tensor& x, int axis, bool log) {
 
 /// softmax: dx = y (dy - sum(y dy)); log_softmax: dx = dy - exp(y) sum(dy).
 Tensor softmax_gradient(const Backward& b, int axis, bool log) {
-  if (!b.create_graph && !DefinitionsOnly::active()) {
+  if (detail::kernels_serve(b)) {
     const auto kernel = [&](View dx, View y, View dy) {
       return backend(b.dy.device()).softmax_backward(dx, y, dy, log);
     };
@@ -89,7 +90,7 @@ Array logsumexp_value(const Tensor& x, const Axes& axes, const Shape& kept) {
 /// digits where y is large. Where every x is -inf, y is -inf and the gradient 0.
 Tensor logsumexp_gradient(const Backward& b, const Tensor& x, const Axes& axes) {
   const std::int64_t rows = kernels::reduced_rows(x.shape(), b.dy.shape());
-  if (rows > 0 && !b.create_graph && !DefinitionsOnly::active()) {
+  if (rows > 0 && detail::kernels_serve(b)) {
     const Array dx = Array::empty(x.shape(), x.dtype(), x.device());
     if (backend(x.device())
             .logsumexp_backward(kernels::as_rows(dx, rows).view(),
