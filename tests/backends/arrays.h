@@ -29,6 +29,18 @@ inline void check_close(const Array& got, const Array& want, double tolerance, d
   check_close(got, values(want), tolerance, scale);
 }
 
+/// By the kernels of the CPU.
+inline Array softmax(const Array& x, bool log) {
+  const Array y = Array::empty(x.shape(), x.dtype());
+  REQUIRE(backend(cpu).softmax(y.view(), x.view(), log));
+  return y;
+}
+inline Array softmax_backward(const Array& y, const Array& dy, bool log) {
+  const Array dx = Array::empty(y.shape(), y.dtype());
+  REQUIRE(backend(cpu).softmax_backward(dx.view(), y.view(), dy.view(), log));
+  return dx;
+}
+
 inline bool all_finite(const Array& x) {
   for (const double value : values(x)) {
     if (!std::isfinite(value)) return false;

@@ -39,17 +39,6 @@ Array as_columns(const Array& rows, const Shape& shape) {
   return rows.reshape({shape[0], shape[2], shape[1]}).transpose(1, 2).contiguous();
 }
 
-Array softmax(const Array& x, bool log) {
-  const Array y = Array::empty(x.shape(), x.dtype());
-  REQUIRE(backend(cpu).softmax(y.view(), x.view(), log));
-  return y;
-}
-Array softmax_backward(const Array& y, const Array& dy, bool log) {
-  const Array dx = Array::empty(y.shape(), y.dtype());
-  REQUIRE(backend(cpu).softmax_backward(dx.view(), y.view(), dy.view(), log));
-  return dx;
-}
-
 }  // namespace
 
 TEST_SUITE("kernels of rows") {

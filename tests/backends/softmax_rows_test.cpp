@@ -10,17 +10,6 @@ using Values = std::vector<double>;
 
 constexpr std::int64_t lengths[] = {1, 2, 3, 4, 7, 10, 16, 17, 31, 64, 100, 127, 128, 129};
 
-Array softmax(const Array& x, bool log) {
-  const Array y = Array::empty(x.shape(), x.dtype());
-  REQUIRE(backend(cpu).softmax(y.view(), x.view(), log));
-  return y;
-}
-Array softmax_backward(const Array& y, const Array& dy, bool log) {
-  const Array dx = Array::empty(y.shape(), y.dtype());
-  REQUIRE(backend(cpu).softmax_backward(dx.view(), y.view(), dy.view(), log));
-  return dx;
-}
-
 /// y of x, or, with dy, dx of y.
 Values plain(const Array& array, bool log) {
   Values all = values(array);
