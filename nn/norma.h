@@ -22,6 +22,7 @@
 #include "autograd/dot.h"
 #include "autograd/fused.h"
 #include "autograd/gradcheck.h"
+#include "autograd/gradient_sum.h"
 #include "autograd/leaf_gradients.h"
 #include "autograd/node.h"
 #include "autograd/normalization.h"

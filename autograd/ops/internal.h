@@ -10,8 +10,8 @@ namespace norma {
 /// Inclusive running sum along an axis, from the end if reverse.
 Tensor running_sum(const Tensor& x, int axis, bool reverse);
 
-/// Zeros of `shape` with x in the given range of an axis: the adjoint of slice.
-Tensor embed_slice(const Tensor& x, const Shape& shape, int axis, Slice range);
+/// Zeros of `shape` with x in a part of it: the adjoint of slice.
+Tensor embed_slice(const Tensor& x, const Shape& shape, const Part& part);
 
 /// scaled_dot_product_attention of q, k and v that lie side by side in qkv [batch, length, (heads + 2
 /// kv_heads) d]; y [batch, heads, length, d]. One node, whose gradient is written in place of three joined
