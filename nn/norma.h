@@ -80,5 +80,6 @@
 #include "nn/residual.h"
 #include "nn/rotary.h"
 #include "nn/safetensors.h"
+#include "nn/safetensors_header.h"
 #include "nn/temperature.h"
 #include "nn/transformer_init.h"
