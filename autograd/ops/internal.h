@@ -45,6 +45,14 @@ Tensor binary_gradient(const Backward& call, Binary op, std::size_t i, const Ten
   return call.summed(i, d.defined() ? Tensor(std::move(d)) : definition());
 }
 
+// The tensor that holds `value`, op(a, b) or a x + b of affine, with the op's rule. The value may have been
+// written over the memory of the first operand: mul and div save that only where the other wants a gradient.
+Tensor record_add(Array value, const Tensor& a, const Tensor& b);
+Tensor record_sub(Array value, const Tensor& a, const Tensor& b);
+Tensor record_mul(Array value, const Tensor& a, const Tensor& b);
+Tensor record_div(Array value, const Tensor& a, const Tensor& b);
+Tensor record_affine(Array value, const Tensor& x, double a);
+
 // Ops over planes: x [n, c, h, w] with `spatial` = 2, or [n, c, length] with `spatial` = 1.
 /// Throws unless x is floating and has these axes, the first of which may be missing.
 void check_planes(const char* op, const Tensor& x, int spatial);
