@@ -20,21 +20,7 @@
 namespace norma {
 namespace {
 
-bool is_ours_alone(const Tensor& x) { return x.state().use_count() == 1 && x.array().is_sole_owner(); }
-
-/// into += gradient, in place where nobody else can see it.
-void accumulate(Tensor& into, Tensor gradient) {
-  if (!into.defined()) {
-    into = std::move(gradient);
-    return;
-  }
-  const detail::ProfileSpan span(detail::SpanKind::backward, "(sum of gradients)");
-  if (!grad_enabled() && is_ours_alone(into)) {
-    kernels::binary_in_place(Binary::add, into.array(), gradient.array(), "add_");
-  } else {
-    into = add(into, gradient);
-  }
-}
+using detail::is_ours_alone;
 
 /// The rule of a node, timed for the profile.
 Gradients run_rule(Node& node, const Backward& call) {
@@ -113,9 +99,9 @@ class Walk {
     const auto& state = output.state();
     if (!leads_somewhere(*state)) return;
     if (state->node != nullptr) {
-      accumulate(waiting_.of(state->node), gradient);
+      waiting_.of(state->node).add(gradient);
     } else {
-      accumulate(leaf_gradients_.of(state), gradient);
+      leaf_gradients_.of(state).add(gradient);
     }
   }
 
@@ -123,9 +109,10 @@ class Walk {
     const GradModeGuard mode(options_.create_graph);
     while (!waiting_.empty()) {
       auto [node, gradient] = waiting_.take_newest();
-      visit(node, std::move(gradient));
+      visit(node, std::move(gradient.total()));
     }
-    for (auto& [leaf, gradient] : leaf_gradients_) {
+    for (auto& [leaf, sum] : leaf_gradients_) {
+      Tensor& gradient = sum.total();
       if (!leaf->hooks.empty()) gradient = run_hooks(leaf->hooks, gradient);
     }
   }
@@ -135,7 +122,8 @@ class Walk {
     static std::mutex mutex;
     const std::lock_guard lock(mutex);
     const GradModeGuard mode(options_.create_graph);
-    for (auto& [leaf, walked] : leaf_gradients_) {
+    for (auto& [leaf, sum] : leaf_gradients_) {
+      Tensor& walked = sum.total();
       Tensor total(std::move(leaf->grad));
       if (total.defined()) {
         accumulate_leaf(total, walked);
@@ -152,8 +140,8 @@ class Walk {
     Tensor found;
     if (state.node != nullptr) {
       found = limits_->captured[state.node.get()];
-    } else if (const Tensor* const gradient = leaf_gradients_.find(&state)) {
-      found = *gradient;
+    } else if (detail::GradientSum* const gradient = leaf_gradients_.find(&state)) {
+      found = gradient->total();
     }
     if (!found.defined() && limits_->reached.contains(&state)) return zeros_like(input);
     return found;
@@ -255,7 +243,9 @@ class Walk {
     for (std::size_t i = 0; i < node.edges.size(); ++i) {
       if (!wanted[i]) continue;
       const Edge& edge = node.edges[i];
-      const Tensor* const sum = edge.leaf != nullptr ? leaf_gradients_.find(edge.leaf.get()) : nullptr;
+      detail::GradientSum* const found =
+          edge.leaf != nullptr ? leaf_gradients_.find(edge.leaf.get()) : nullptr;
+      const Tensor* const sum = found != nullptr ? &found->total() : nullptr;
       if (sum != nullptr && is_ours_alone(*sum) && sum->array().is_contiguous()) {
         const detail::ProfileSpan span(detail::SpanKind::backward, node.name);
         wanted[i] = !node.add_gradient(i, sum->array(), call);
@@ -263,6 +253,21 @@ class Walk {
       any_left |= wanted[i];
     }
     return any_left;
+  }
+
+  detail::GradientSum& sum_at(const Edge& edge) {
+    return edge.node != nullptr ? waiting_.of(edge.node) : leaf_gradients_.of(edge.leaf);
+  }
+
+  void add_part(const Node& node, const Part& part, const Backward& call) {
+    if (!call.needs(0)) return;
+    detail::ProfileSpan span(detail::SpanKind::backward, node.name);
+    const Array& dy = call.dy.array();
+    sum_at(node.edges[0]).add_part(dy, node.edges[0].shape(), part);
+    if (span.is_noted()) [[unlikely]] {
+      span.moved(2 * dy.numel() * size_of(dy.dtype()));
+      if (!is_host(node.device)) backend(node.device).synchronize();
+    }
   }
 
   void propagate(Node& node, Tensor& dy) {
@@ -275,6 +280,10 @@ class Walk {
     const AnomalyMode pause(false);  // the node is to be named, not an op of its rule
     const Backward call{dy, node, std::span<const bool>(wanted, count), options_.create_graph};
     if (node.adds_gradients && !options_.create_graph && !watched && !add_to_sums(node, call, wanted)) return;
+    if (const Part* const part = node.part(); part != nullptr && !options_.create_graph && !watched) {
+      add_part(node, *part, call);
+      return;
+    }
     Gradients gradients = run_rule(node, call);
     NORMA_CHECK(gradients.size() == count, "backward of ", node.name, ": returned ", gradients.size(),
                 " gradients for ", count, " inputs");
@@ -287,11 +296,7 @@ class Walk {
                   " has shape ", gradient.shape(), ", the input ", edge.shape());
       NORMA_CHECK(!watched || is_nan_free(gradient), "anomaly: the backward pass of ", node.name,
                   " made the first NaN (gradient of input ", i, ", shape ", gradient.shape(), ")");
-      if (edge.node != nullptr) {
-        accumulate(waiting_.of(edge.node), std::move(gradient));
-      } else {
-        accumulate(leaf_gradients_.of(edge.leaf), std::move(gradient));
-      }
+      sum_at(edge).add(std::move(gradient));
     }
   }
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "autograd/gradient_sum.h"
 #include "autograd/node.h"
 
 namespace norma::detail {
@@ -17,11 +18,11 @@ class LeafGradients {
  public:
   struct Entry {
     std::shared_ptr<TensorState> leaf;
-    Tensor gradient;
+    GradientSum gradient;
   };
 
   /// Null where the walk has not been.
-  Tensor* find(const TensorState* leaf) {
+  GradientSum* find(const TensorState* leaf) {
     if (many_ != nullptr) {
       const auto place = many_->places.find(leaf);
       return place == many_->places.end() ? nullptr : &many_->entries[place->second].gradient;
@@ -31,14 +32,14 @@ class LeafGradients {
   }
 
   /// Undefined at first. Valid until the next call.
-  Tensor& of(const std::shared_ptr<TensorState>& leaf) {
-    if (Tensor* const found = find(leaf.get())) return *found;
+  GradientSum& of(const std::shared_ptr<TensorState>& leaf) {
+    if (GradientSum* const found = find(leaf.get())) return *found;
     if (size_ == few_.size()) {
       many_ = std::make_unique<Many>();
       for (Entry& entry : few_) many_->add(std::move(entry));
     }
     ++size_;
-    if (many_ != nullptr) return many_->add({leaf, Tensor()});
+    if (many_ != nullptr) return many_->add({leaf, {}});
     few_[size_ - 1].leaf = leaf;
     return few_[size_ - 1].gradient;
   }
@@ -48,7 +49,7 @@ class LeafGradients {
 
  private:
   struct Many {
-    Tensor& add(Entry entry) {
+    GradientSum& add(Entry entry) {
       places.emplace(entry.leaf.get(), entries.size());
       return entries.emplace_back(std::move(entry)).gradient;
     }

@@ -103,6 +103,12 @@ struct Backward {
   Tensor output() const;
 };
 
+/// A range of one axis, cut to its extent: 0 <= start <= stop.
+struct Part {
+  int axis;
+  Slice range;
+};
+
 struct Node : std::enable_shared_from_this<Node> {
   Node(const char* name_, std::size_t inputs);
   virtual ~Node();
@@ -110,6 +116,9 @@ struct Node : std::enable_shared_from_this<Node> {
   /// Asked only of nodes with adds_gradients: sum += the gradient of input i, in sum's memory. False where
   /// the node cannot; backward() gives that gradient then.
   virtual bool add_gradient(std::size_t /*i*/, const Array& /*sum*/, const Backward&) { return false; }
+  /// Of a node whose only input has gradient dy in this part, and none elsewhere; null for others. backward()
+  /// gives the same.
+  virtual const Part* part() const { return nullptr; }
   /// Drops saved values; a later backward through this node throws.
   virtual void release() = 0;
 
@@ -140,9 +149,18 @@ struct RecordOptions {
 namespace detail {
 
 template <class Rule>
+concept IsPartRule = requires(const Rule& rule) {
+  { (rule.part) } -> std::same_as<const Part&>;
+};
+
+template <class Rule>
 struct RuleNode final : Node {
   RuleNode(const char* name_, std::size_t inputs, Rule rule_) : Node(name_, inputs), rule(std::move(rule_)) {}
   Gradients backward(const Backward& call) override { return (*rule)(call); }
+  const Part* part() const override {
+    if constexpr (IsPartRule<Rule>) return rule ? &rule->part : nullptr;
+    return nullptr;
+  }
   void release() override {
     rule.reset();
     kept_output = Array();

@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "autograd/gradient_sum.h"
 #include "autograd/node.h"
 
 namespace norma::detail {
@@ -16,13 +17,13 @@ class WaitingNodes {
  public:
   struct Entry {
     std::shared_ptr<Node> node;
-    Tensor gradient;
+    GradientSum gradient;
   };
 
   bool empty() const { return newest_.node == nullptr && others_.empty(); }
 
   /// The gradient of a node, undefined at first. Valid until the next call.
-  Tensor& of(const std::shared_ptr<Node>& node) {
+  GradientSum& of(const std::shared_ptr<Node>& node) {
     if (newest_.node == node) return newest_.gradient;
     if (!is_newer(*node)) return place_of(node).gradient;
     if (newest_.node != nullptr) {

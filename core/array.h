@@ -24,6 +24,10 @@ struct Slice {
   std::int64_t step = 1;
 };
 
+/// The same elements of an axis, told by 0 <= start <= stop <= extent, and a step of 1 where there is but
+/// one.
+Slice clipped(const Slice& range, std::int64_t extent);
+
 class Array {
  public:
   /// Undefined: no storage. Most calls on it throw.

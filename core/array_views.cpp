@@ -127,20 +127,24 @@ Array Array::transpose(int axis0, int axis1) const {
   return permute(std::span<const int>(axes.data(), place(rank())));
 }
 
-Array Array::slice(int axis, Slice range) const {
-  check_defined(*this, "slice");
-  axis = normalize_axis(axis, rank(), "slice");
-  NORMA_CHECK(range.step >= 1, "slice: step must be at least 1, got ", range.step);
-  const std::int64_t extent = shape_[axis];
+Slice clipped(const Slice& range, std::int64_t extent) {
   const auto clip = [extent](std::int64_t bound) {
     return std::clamp<std::int64_t>(bound < 0 ? bound + extent : bound, 0, extent);
   };
   const std::int64_t start = clip(range.start), stop = std::max(start, clip(range.stop));
-  const std::int64_t length = stop == start ? 0 : (stop - start - 1) / range.step + 1;
+  if (stop - start <= range.step) return {start, std::min(stop, start + 1), 1};
+  return {start, stop, range.step};
+}
+
+Array Array::slice(int axis, Slice range) const {
+  check_defined(*this, "slice");
+  axis = normalize_axis(axis, rank(), "slice");
+  NORMA_CHECK(range.step >= 1, "slice: step must be at least 1, got ", range.step);
+  const auto [start, stop, step] = clipped(range, shape_[axis]);
+  const std::int64_t length = (stop - start + step - 1) / step;
   Strides strides = strides_;
   const std::int64_t stride = strides[place(axis)];
-  // A step past the end is never taken: the stride then only has to be small enough not to overflow.
-  if (length > 1) strides[place(axis)] = stride * range.step;
+  strides[place(axis)] = stride * step;
   return with_layout(shape_.with(axis, length), first(strides, rank()),
                      length == 0 ? offset_ : offset_ + start * stride);
 }

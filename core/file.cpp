@@ -19,10 +19,12 @@ constexpr std::int64_t largest_request = 1 << 30;  // bytes; Linux moves at most
 
 std::string cause(int error) { return std::generic_category().message(error); }
 
-// Closes a descriptor at the end of a scope.
+// Closes a descriptor at the end of a scope, unless it is -1.
 struct Closer {
   int file;
-  ~Closer() { ::close(file); }
+  ~Closer() {
+    if (file >= 0) ::close(file);
+  }
 };
 
 // The file that a path of symbolic links leads to; the path itself where there is none yet.
@@ -51,25 +53,35 @@ void sync_folder_of(const std::string& path) {
 
 }  // namespace
 
-std::string read_file(const std::string& path, std::int64_t max_bytes) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not block
-  NORMA_CHECK(file >= 0, "read ", path, ": ", cause(errno));
-  const Closer closer{file};
+InputFile::InputFile(const std::string& path)
+    : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {  // a pipe must not block
+  NORMA_CHECK(file_ >= 0, "read ", path, ": ", cause(errno));
+  Closer closer{file_};
   struct stat status;
-  NORMA_CHECK(::fstat(file, &status) == 0, "read ", path, ": ", cause(errno));
+  NORMA_CHECK(::fstat(file_, &status) == 0, "read ", path, ": ", cause(errno));
   NORMA_CHECK(S_ISREG(status.st_mode), "read ", path, ": not a regular file");
-  NORMA_CHECK(status.st_size <= max_bytes, "read ", path, ": ", status.st_size, " bytes are more than ",
-              max_bytes);
-  std::string out(static_cast<std::size_t>(status.st_size), '\0');
-  std::size_t done = 0;
-  while (done < out.size()) {
-    const auto got = ::read(file, out.data() + done,
-                            std::min(out.size() - done, static_cast<std::size_t>(largest_request)));
+  size_ = status.st_size;
+  closer.file = -1;  // from here on the destructor closes it
+}
+
+InputFile::~InputFile() { ::close(file_); }
+
+void InputFile::read(std::int64_t begin, void* out, std::int64_t bytes) const {
+  char* next = static_cast<char*>(out);
+  while (bytes > 0) {
+    const auto got = ::pread(file_, next, static_cast<std::size_t>(std::min(bytes, largest_request)), begin);
     if (got < 0 && errno == EINTR) continue;
-    NORMA_CHECK(got >= 0, "read ", path, ": ", cause(errno));
-    NORMA_CHECK(got > 0, "read ", path, ": the file shrank while it was read");
-    done += static_cast<std::size_t>(got);
+    NORMA_CHECK(got >= 0, "read ", path_, ": ", cause(errno));
+    NORMA_CHECK(got > 0, "read ", path_, ": the file shrank while it was read");
+    next += got, begin += got, bytes -= got;
   }
+}
+
+std::string read_file(const std::string& path, std::int64_t max_bytes) {
+  const InputFile file(path);
+  NORMA_CHECK(file.size() <= max_bytes, "read ", path, ": ", file.size(), " bytes are more than ", max_bytes);
+  std::string out(static_cast<std::size_t>(file.size()), '\0');
+  file.read(0, out.data(), file.size());
   return out;
 }
 

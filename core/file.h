@@ -7,6 +7,25 @@
 
 namespace norma {
 
+/// A regular file, open for reading. Failures throw Error naming the path and the cause.
+class InputFile {
+ public:
+  explicit InputFile(const std::string& path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  /// In bytes, when it was opened.
+  std::int64_t size() const { return size_; }
+  /// Bytes [begin, begin + bytes), which must be there. Several threads may read at once.
+  void read(std::int64_t begin, void* out, std::int64_t bytes) const;
+
+ private:
+  std::string path_;
+  int file_;
+  std::int64_t size_ = 0;
+};
+
 /// Contents of a regular file. Throws Error naming the path when it cannot be read, is no regular file, or is
 /// larger than max_bytes.
 std::string read_file(const std::string& path, std::int64_t max_bytes = INT64_MAX);

@@ -5,11 +5,15 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <unordered_set>
 
 #include "core/file.h"
+#include "core/parallel.h"
+#include "nn/safetensors_header.h"
 
 namespace norma::nn {
 namespace {
@@ -17,7 +21,6 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "tensor bytes are little-endian");
 
 constexpr std::uint64_t header_cap = 100'000'000;  // the cap of the reference reader
-constexpr std::uint64_t number_cap = std::uint64_t{1} << 63;
 
 // dtype is the array's; F16 and BF16 are widened to it.
 struct FileType {
@@ -34,133 +37,25 @@ const char* file_name_of(DType dtype) {
       ->name;
 }
 
-struct Entry {
-  std::string name;
-  std::optional<std::string> dtype;
-  std::optional<std::vector<std::int64_t>> shape;
-  std::optional<std::vector<std::int64_t>> offsets;
+using Entry = detail::SafetensorsEntry;
+
+// Where the bytes of a file come from: read(begin, out, n) writes bytes [begin, begin + n) to out.
+struct Source {
+  std::int64_t size;
+  std::function<void(std::int64_t, void*, std::int64_t)> read;
 };
 
-// Receives the header token by token and accepts exactly
-//   {"__metadata__": {string: string, ..}, name: {"dtype": string, "shape": [n, ..], "data_offsets": [n, n]},
-//   ..}
-// so that repeated names are seen and no number is converted before it is known to be one.
-class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
- public:
-  explicit HeaderReader(const std::string& file) : file_(file) {}
-
-  std::vector<Entry> entries;
-  Metadata metadata;
-
-  bool null() override { return unexpected("null"); }
-  bool boolean(bool) override { return unexpected("a boolean"); }
-  bool number_integer(number_integer_t) override { return unexpected("a negative number"); }
-  bool number_float(number_float_t, const string_t&) override {
-    return unexpected("a number that is no integer below 2^63");
-  }
-  bool number_unsigned(number_unsigned_t value) override {
-    if (place_ != Place::numbers) return unexpected("a number");
-    if (value >= number_cap) return unexpected("a number that is no integer below 2^63");
-    numbers_->push_back(static_cast<std::int64_t>(value));
-    return true;
-  }
-  bool string(string_t& value) override {
-    if (place_ == Place::metadata) {
-      metadata.back().second = value;
-      return true;
-    }
-    if (place_ != Place::entry || key_ != "dtype") return unexpected("a string");
-    entries.back().dtype = value;
-    return true;
-  }
-  bool binary(binary_t&) override { return unexpected("binary data"); }
-
-  bool start_object(std::size_t) override {
-    switch (place_) {
-      case Place::start:
-        place_ = Place::top;
-        return true;
-      case Place::top:
-        place_ = key_ == "__metadata__" ? Place::metadata : Place::entry;
-        if (place_ == Place::entry) entries.push_back({key_, {}, {}, {}});
-        return true;
-      default:
-        return unexpected("an object");
-    }
-  }
-  bool key(string_t& name) override {
-    key_ = name;
-    if (place_ == Place::top) {
-      if (!names_.insert(name).second) fail("the name \"", name, "\" occurs twice");
-    } else if (place_ == Place::metadata) {
-      if (!metadata_names_.insert(name).second) fail("__metadata__ holds \"", name, "\" twice");
-      metadata.emplace_back(name, "");
-    } else {
-      const Entry& entry = entries.back();
-      const bool repeated = name == "dtype"          ? entry.dtype.has_value()
-                            : name == "shape"        ? entry.shape.has_value()
-                            : name == "data_offsets" ? entry.offsets.has_value()
-                                                     : unexpected("the key \"" + name + "\"");
-      if (repeated) fail("tensor \"", entry.name, "\": \"", name, "\" occurs twice");
-    }
-    return true;
-  }
-  bool end_object() override {
-    place_ = place_ == Place::top ? Place::end : Place::top;
-    return true;
-  }
-  bool start_array(std::size_t) override {
-    if (place_ != Place::entry || (key_ != "shape" && key_ != "data_offsets")) return unexpected("an array");
-    auto& numbers = key_ == "shape" ? entries.back().shape : entries.back().offsets;
-    numbers_ = &numbers.emplace();
-    place_ = Place::numbers;
-    return true;
-  }
-  bool end_array() override {
-    place_ = Place::entry;
-    return true;
-  }
-  bool parse_error(std::size_t position, const std::string&,
-                   const nlohmann::json::exception& error) override {
-    fail("the header is not JSON (byte ", position, "): ", error.what());
-  }
-
- private:
-  enum class Place { start, top, metadata, entry, numbers, end };
-
-  template <class... Parts>
-  [[noreturn]] void fail(const Parts&... parts) const {
-    norma::detail::fail(file_, ": ", parts...);
-  }
-  bool unexpected(const std::string& what) const {
-    switch (place_) {
-      case Place::metadata:
-        fail("__metadata__ must map strings to strings; found ", what, " under \"", key_, "\"");
-      case Place::entry:
-      case Place::numbers:
-        fail("tensor \"", entries.back().name, "\": found ", what, " at \"", key_, "\"");
-      default:
-        fail("the header must map tensor names to objects; found ", what);
-    }
-  }
-
-  const std::string& file_;
-  Place place_ = Place::start;
-  std::string key_;
-  std::vector<std::int64_t>* numbers_ = nullptr;
-  std::unordered_set<std::string> names_, metadata_names_;
-};
-
-std::string_view header_of(std::string_view bytes, const std::string& file) {
-  NORMA_CHECK(bytes.size() >= 8, file, ": a safetensors file has at least 8 bytes, this one has ",
-              bytes.size());
+std::string header_of(const Source& source, const std::string& file) {
+  NORMA_CHECK(source.size >= 8, file, ": a safetensors file has at least 8 bytes, this one has ",
+              source.size);
   std::uint64_t length = 0;
-  std::memcpy(&length, bytes.data(), 8);
+  source.read(0, &length, 8);
   NORMA_CHECK(length <= header_cap, file, ": the header claims ", std::to_string(length),
               " bytes; the format allows ", header_cap);
-  NORMA_CHECK(length <= bytes.size() - 8, file, ": the header claims ", length, " bytes, but only ",
-              bytes.size() - 8, " follow");
-  const std::string_view header = bytes.substr(8, length);
+  const auto follow = static_cast<std::uint64_t>(source.size - 8);
+  NORMA_CHECK(length <= follow, file, ": the header claims ", length, " bytes, but only ", follow, " follow");
+  std::string header(length, '\0');
+  source.read(8, header.data(), static_cast<std::int64_t>(length));
   NORMA_CHECK(header.starts_with('{'), file, ": the header does not begin with '{'");
   // The JSON parser takes a NUL for the end of its input.
   NORMA_CHECK(header.find('\0') == std::string_view::npos, file, ": the header holds a NUL byte");
@@ -231,32 +126,68 @@ float widen_half(std::uint16_t bits) {
 float widen_bfloat(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 
 template <class Widen>
-void widen_all(float* out, std::string_view bytes, Widen widen) {
-  for (std::size_t i = 0; i < bytes.size() / 2; ++i) {
-    std::uint16_t bits = 0;
-    std::memcpy(&bits, bytes.data() + 2 * i, 2);
-    out[i] = widen(bits);
-  }
+void widen_all(float* out, std::span<const std::uint16_t> values, Widen widen) {
+  for (std::size_t i = 0; i < values.size(); ++i) out[i] = widen(values[i]);
 }
 
-Tensor read_tensor(const Span& span, std::string_view bytes, const std::string& file) {
-  const Array array = Array::empty(span.shape, span.type->dtype);
-  if (bytes.empty()) return Tensor(array);
-  const std::string_view type = span.type->name;
-  if (type == "F16") {
-    widen_all(array.data<float>(), bytes, widen_half);
-  } else if (type == "BF16") {
-    widen_all(array.data<float>(), bytes, widen_bfloat);
-  } else {
-    if (span.type->dtype == boolean) {
-      const auto bad =
-          std::find_if(bytes.begin(), bytes.end(), [](char byte) { return byte != 0 && byte != 1; });
-      NORMA_CHECK(bad == bytes.end(), file, ": tensor \"", span.entry->name, "\": byte ", bad - bytes.begin(),
-                  " of a BOOL tensor is neither 0 nor 1");
-    }
-    std::memcpy(array.view().data, bytes.data(), bytes.size());
+// Some of the bytes of a tensor, [begin, end) from the start of its data.
+struct Piece {
+  const Span* span;
+  Array to;
+  std::int64_t begin, end;
+};
+
+constexpr std::int64_t piece_bytes = 1 << 20;
+
+void read_piece(const Piece& piece, const Source& source, std::int64_t data, const std::string& file) {
+  const auto& [span, to, begin, end] = piece;
+  const std::int64_t place = data + span->begin + begin, bytes = end - begin;
+  const std::string_view type = span->type->name;
+  if (type == "F16" || type == "BF16") {
+    std::vector<std::uint16_t> narrow(static_cast<std::size_t>(bytes / 2));
+    source.read(place, narrow.data(), bytes);
+    float* const out = to.data<float>() + begin / 2;
+    return type == "F16" ? widen_all(out, narrow, widen_half) : widen_all(out, narrow, widen_bfloat);
   }
-  return Tensor(array);
+  char* const out = static_cast<char*>(to.view().data) + begin;
+  source.read(place, out, bytes);
+  if (span->type->dtype != boolean) return;
+  const auto* const bad = std::find_if(out, out + bytes, [](char byte) { return byte != 0 && byte != 1; });
+  NORMA_CHECK(bad == out + bytes, file, ": tensor \"", span->entry->name, "\": byte ", begin + (bad - out),
+              " of a BOOL tensor is neither 0 nor 1");
+}
+
+// Straight into the memory of the tensors, by all threads where there is much to read.
+StateDict read_tensors(const std::vector<Span>& spans, const Source& source, std::int64_t data,
+                       const std::string& file) {
+  StateDict tensors;
+  std::vector<Piece> pieces;
+  for (const Span& span : spans) {
+    const Array array = Array::empty(span.shape, span.type->dtype);
+    tensors.emplace_back(span.entry->name, Tensor(array));
+    const std::int64_t bytes = span.end - span.begin;
+    for (std::int64_t begin = 0; begin < bytes; begin += piece_bytes)
+      pieces.push_back({&span, array, begin, std::min(bytes, begin + piece_bytes)});
+  }
+  const auto count = static_cast<std::int64_t>(pieces.size());
+  const bool is_little = source.size <= 2 * piece_bytes;
+  parallel_for(count, is_little ? std::max<std::int64_t>(1, count) : 1,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i)
+                   read_piece(pieces[static_cast<std::size_t>(i)], source, data, file);
+               });
+  return tensors;
+}
+
+SafetensorsFile parse(const Source& source, const std::string& name) {
+  const std::string header = header_of(source, name);
+  const std::int64_t data = 8 + static_cast<std::int64_t>(header.size()), data_bytes = source.size - data;
+  detail::SafetensorsHeader parsed = detail::parse_safetensors_header(header, name);
+
+  std::vector<Span> spans;
+  for (const Entry& entry : parsed.entries) spans.push_back(checked_span(entry, data_bytes, name));
+  check_cover(spans, data_bytes, name);
+  return {read_tensors(spans, source, data, name), std::move(parsed.metadata)};
 }
 
 std::string quoted(const std::string& text, const std::string& file) {
@@ -339,27 +270,17 @@ void save_safetensors(const std::string& path, const StateDict& tensors, const M
 }
 
 SafetensorsFile parse_safetensors(std::string_view bytes, const std::string& name) {
-  const std::string_view header = header_of(bytes, name);
-  const std::string_view data = bytes.substr(8 + header.size());
-  const auto data_bytes = static_cast<std::int64_t>(data.size());
-  HeaderReader reader(name);
-  nlohmann::json::sax_parse(header.begin(), header.end(), &reader);
-
-  std::vector<Span> spans;
-  for (const Entry& entry : reader.entries) spans.push_back(checked_span(entry, data_bytes, name));
-  check_cover(spans, data_bytes, name);
-
-  SafetensorsFile file;
-  for (const Span& span : spans) {
-    const auto part =
-        data.substr(static_cast<std::size_t>(span.begin), static_cast<std::size_t>(span.end - span.begin));
-    file.tensors.emplace_back(span.entry->name, read_tensor(span, part, name));
-  }
-  file.metadata = std::move(reader.metadata);
-  return file;
+  const auto read = [&](std::int64_t begin, void* out, std::int64_t count) {
+    if (count > 0) std::memcpy(out, bytes.data() + begin, static_cast<std::size_t>(count));
+  };
+  return parse({static_cast<std::int64_t>(bytes.size()), read}, name);
 }
 
-SafetensorsFile load_safetensors(const std::string& path) { return parse_safetensors(read_file(path), path); }
+SafetensorsFile load_safetensors(const std::string& path) {
+  const InputFile file(path);
+  const auto read = [&](std::int64_t begin, void* out, std::int64_t count) { file.read(begin, out, count); };
+  return parse({file.size(), read}, path);
+}
 
 std::vector<std::string> check_finite(const StateDict& tensors) {
   std::vector<std::string> names;

@@ -95,35 +95,41 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   return summed.reshape({shape.begin(), shape.end()});
 }
 
+Tensor detail::record_add(Array value, const Tensor& a, const Tensor& b) {
+  return record("add", std::move(value), {a, b}, [](const Backward& call) -> Gradients {
+    return {call.summed(0, call.dy), call.summed(1, call.dy)};
+  });
+}
 Tensor add(const Tensor& a, const Tensor& b) {
   check_pair("add", a, b);
-  return record("add", binary(Binary::add, a.array(), b.array(), "add"), {a, b},
-                [](const Backward& call) -> Gradients {
-                  return {call.summed(0, call.dy), call.summed(1, call.dy)};
-                });
+  return detail::record_add(binary(Binary::add, a.array(), b.array(), "add"), a, b);
 }
 
+Tensor detail::record_sub(Array value, const Tensor& a, const Tensor& b) {
+  return record("sub", std::move(value), {a, b}, [](const Backward& call) -> Gradients {
+    return {call.summed(0, call.dy), call.needs(1) ? call.summed(1, -call.dy) : Tensor()};
+  });
+}
 Tensor sub(const Tensor& a, const Tensor& b) {
   check_pair("sub", a, b);
-  return record("sub", binary(Binary::sub, a.array(), b.array(), "sub"), {a, b},
-                [](const Backward& call) -> Gradients {
-                  return {call.summed(0, call.dy), call.needs(1) ? call.summed(1, -call.dy) : Tensor()};
-                });
+  return detail::record_sub(binary(Binary::sub, a.array(), b.array(), "sub"), a, b);
 }
 
-Tensor mul(const Tensor& a, const Tensor& b) {
-  check_pair("mul", a, b);
-  return record("mul", binary(Binary::mul, a.array(), b.array(), "mul"), {a, b},
+Tensor detail::record_mul(Array value, const Tensor& a, const Tensor& b) {
+  return record("mul", std::move(value), {a, b},
                 [a = save_if(b.requires_grad(), a),
                  b = save_if(a.requires_grad(), b)](const Backward& call) -> Gradients {
                   return {call.needs(0) ? call.summed(0, call.dy * b.get()) : Tensor(),
                           call.needs(1) ? call.summed(1, call.dy * a.get()) : Tensor()};
                 });
 }
+Tensor mul(const Tensor& a, const Tensor& b) {
+  check_pair("mul", a, b);
+  return detail::record_mul(binary(Binary::mul, a.array(), b.array(), "mul"), a, b);
+}
 
-Tensor div(const Tensor& a, const Tensor& b) {
-  check_pair("div", a, b);
-  return record("div", binary(Binary::div, a.array(), b.array(), "div"), {a, b},
+Tensor detail::record_div(Array value, const Tensor& a, const Tensor& b) {
+  return record("div", std::move(value), {a, b},
                 [a = save_if(b.requires_grad(), a), b = Saved(b)](const Backward& call) -> Gradients {
                   const Tensor& divisor = b.get();
                   const auto db = [&] { return -(call.dy / divisor) * (a.get() / divisor); };
@@ -131,6 +137,10 @@ Tensor div(const Tensor& a, const Tensor& b) {
                       call.needs(0) ? call.summed(0, call.dy / divisor) : Tensor(),
                       call.needs(1) ? binary_gradient(call, Binary::div, 1, a.get(), divisor, db) : Tensor()};
                 });
+}
+Tensor div(const Tensor& a, const Tensor& b) {
+  check_pair("div", a, b);
+  return detail::record_div(binary(Binary::div, a.array(), b.array(), "div"), a, b);
 }
 
 Tensor operator/(const Tensor& x, double s) {
@@ -166,11 +176,14 @@ Tensor minimum(const Tensor& a, const Tensor& b) {
   return choose("minimum", Binary::minimum, Binary::less, a, b);
 }
 
-Tensor affine(const Tensor& x, double a, double b) {
-  check_defined("affine", "x", x);
-  return record("affine", unary(Unary::affine, x.array(), a, b), {x}, [a](const Backward& call) -> Gradients {
+Tensor detail::record_affine(Array value, const Tensor& x, double a) {
+  return record("affine", std::move(value), {x}, [a](const Backward& call) -> Gradients {
     return {a == 1 ? call.dy : affine(call.dy, a, 0)};
   });
+}
+Tensor affine(const Tensor& x, double a, double b) {
+  check_defined("affine", "x", x);
+  return detail::record_affine(unary(Unary::affine, x.array(), a, b), x, a);
 }
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {

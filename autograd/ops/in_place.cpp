@@ -1,10 +1,13 @@
-// In-place ops. One that is recorded runs out of place on a snapshot of the tensor (its array and history);
-// then the result is written over the tensor's memory and its history replaces the tensor's. Sources that
-// overlap the target are therefore read before anything is written. Others compute straight into the memory.
+// In-place ops. They compute straight into the memory of the tensor; what the gradient of the operand will
+// need of the old values is copied before. When recorded, the op takes a snapshot of the tensor (its array
+// and history) for its input, and its own history replaces the tensor's. Where the operand overlaps the
+// target, the op runs out of place, so that all is read before anything is written over the tensor's memory.
 #include <algorithm>
+#include <array>
 
 #include "autograd/node.h"
 #include "autograd/ops.h"
+#include "autograd/ops/internal.h"
 #include "autograd/ops/kernels.h"
 
 namespace norma {
@@ -42,17 +45,22 @@ void check_target(const char* op, const Tensor& x, bool source_requires_grad) {
               "build the result out of place (cat, where), or change it under NoGrad");
 }
 
-const Tensor& write(const char* op, const Tensor& x, const Tensor& result) {
-  NORMA_CHECK(result.shape() == x.shape(), op, ": the operand broadcasts to ", result.shape(),
-              ", which does not fit the target of shape ", x.shape());
+/// Notes that x's memory holds the values of `result`, and gives x its history.
+const Tensor& adopt(const Tensor& x, const Tensor& result) {
   TensorState& state = *x.state();
-  x.array().copy_from(result.array());
   if (grad_enabled() && (result.requires_grad() || state.node != nullptr)) {
     x.array().note_recorded_change();
     state.node = result.state()->node;
   }
   state.seen_version = x.array().version();
   return x;
+}
+
+const Tensor& write(const char* op, const Tensor& x, const Tensor& result) {
+  NORMA_CHECK(result.shape() == x.shape(), op, ": the operand broadcasts to ", result.shape(),
+              ", which does not fit the target of shape ", x.shape());
+  x.array().copy_from(result.array());
+  return adopt(x, result);
 }
 
 /// Nothing to record, and nothing that recording would refuse.
@@ -90,42 +98,56 @@ const Tensor& in_place(const char* op, const Tensor& x, const Tensor& other, Op 
   return write(op, x, compute(snapshot(x)));
 }
 
-template <class Op>
-const Tensor& in_place(const char* op, Binary kind, const Tensor& x, const Tensor& other, Op compute) {
-  check_defined(op, "the operand", other);
-  check_target(op, x, other.requires_grad());
-  if (!needs_no_history(x, other) || !can_be_read_while_writing(x.array(), other.array()))
-    return write(op, x, compute(snapshot(x)));
-  kernels::binary_in_place(kind, x.array(), other.array(), op);
-  x.state()->seen_version = x.array().version();
+/// One of the four arithmetic ops.
+struct Arithmetic {
+  const char* name;
+  Binary kind;
+  Tensor (*compute)(const Tensor& a, const Tensor& b);
+  Tensor (*record)(Array value, const Tensor& a, const Tensor& b);
+  bool saves_first;  // for the gradient of b
+};
+constexpr Arithmetic addition{"add_", Binary::add, add, detail::record_add, false};
+constexpr Arithmetic subtraction{"sub_", Binary::sub, sub, detail::record_sub, false};
+constexpr Arithmetic multiplication{"mul_", Binary::mul, mul, detail::record_mul, true};
+constexpr Arithmetic division{"div_", Binary::div, div, detail::record_div, true};
+
+const Tensor& in_place(const Arithmetic& op, const Tensor& x, const Tensor& other) {
+  check_defined(op.name, "the operand", other);
+  check_target(op.name, x, other.requires_grad());
+  const Array &to = x.array(), &from = other.array();
+  const bool plain = needs_no_history(x, other);
+  const Tensor before = plain ? Tensor() : snapshot(x);
+  const auto target = [&] { return op.saves_first ? snapshot_to_save(before, other) : before; };
+  // With a history the other operand may be saved, and is then not to share what is written.
+  const bool fits =
+      !AnomalyMode::active() && can_be_read_while_writing(to, from) && (plain || !to.shares_storage(from));
+  if (!fits) return write(op.name, x, op.compute(plain ? snapshot(x) : target(), other));
+  if (!plain) detail::should_record(op.name, std::array<detail::Input, 2>{x, other});  // throws on stale ones
+  const Tensor first = plain ? Tensor() : target();
+  kernels::binary_in_place(op.kind, to, from, op.name);
+  if (!plain) return adopt(x, op.record(to, first, other));
+  x.state()->seen_version = to.version();
   return x;
 }
 
 /// x = a x + b
 const Tensor& affine_in_place(const char* op, const Tensor& x, double a, double b) {
   check_target(op, x, false);
-  if (!needs_no_history(x, x)) return write(op, x, affine(snapshot(x), a, b));
+  if (AnomalyMode::active()) return write(op, x, affine(snapshot(x), a, b));
+  const bool recorded = detail::should_record(op, std::array<detail::Input, 1>{x});  // throws on a stale one
+  const Tensor before = recorded ? snapshot(x) : Tensor();
   kernels::affine_in_place(x.array(), a, b, op);
+  if (recorded) return adopt(x, detail::record_affine(x.array(), before, a));
   x.state()->seen_version = x.array().version();
   return x;
 }
 
 }  // namespace
 
-const Tensor& Tensor::add_(const Tensor& other) const {
-  return in_place("add_", Binary::add, *this, other, [&](const Tensor& x) { return x + other; });
-}
-const Tensor& Tensor::sub_(const Tensor& other) const {
-  return in_place("sub_", Binary::sub, *this, other, [&](const Tensor& x) { return x - other; });
-}
-const Tensor& Tensor::mul_(const Tensor& other) const {
-  return in_place("mul_", Binary::mul, *this, other,
-                  [&](const Tensor& x) { return snapshot_to_save(x, other) * other; });
-}
-const Tensor& Tensor::div_(const Tensor& other) const {
-  return in_place("div_", Binary::div, *this, other,
-                  [&](const Tensor& x) { return snapshot_to_save(x, other) / other; });
-}
+const Tensor& Tensor::add_(const Tensor& other) const { return in_place(addition, *this, other); }
+const Tensor& Tensor::sub_(const Tensor& other) const { return in_place(subtraction, *this, other); }
+const Tensor& Tensor::mul_(const Tensor& other) const { return in_place(multiplication, *this, other); }
+const Tensor& Tensor::div_(const Tensor& other) const { return in_place(division, *this, other); }
 const Tensor& Tensor::add_(double value) const { return affine_in_place("add_", *this, 1, value); }
 const Tensor& Tensor::mul_(double value) const { return affine_in_place("mul_", *this, value, 0); }
 const Tensor& Tensor::copy_(const Tensor& source) const {

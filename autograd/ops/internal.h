@@ -10,8 +10,8 @@ namespace norma {
 /// Inclusive running sum along an axis, from the end if reverse.
 Tensor running_sum(const Tensor& x, int axis, bool reverse);
 
-/// Zeros of `shape` with x in the given range of an axis: the adjoint of slice.
-Tensor embed_slice(const Tensor& x, const Shape& shape, int axis, Slice range);
+/// Zeros of `shape` with x in a part of it: the adjoint of slice.
+Tensor embed_slice(const Tensor& x, const Shape& shape, const Part& part);
 
 /// scaled_dot_product_attention of q, k and v that lie side by side in qkv [batch, length, (heads + 2
 /// kv_heads) d]; y [batch, heads, length, d]. One node, whose gradient is written in place of three joined
@@ -44,6 +44,14 @@ Tensor binary_gradient(const Backward& call, Binary op, std::size_t i, const Ten
     d = kernels::binary_gradient(op, static_cast<int>(i), call.dy.array(), a.array(), b.array());
   return call.summed(i, d.defined() ? Tensor(std::move(d)) : definition());
 }
+
+// The tensor that holds `value`, op(a, b) or a x + b of affine, with the op's rule. The value may have been
+// written over the memory of the first operand: mul and div save that only where the other wants a gradient.
+Tensor record_add(Array value, const Tensor& a, const Tensor& b);
+Tensor record_sub(Array value, const Tensor& a, const Tensor& b);
+Tensor record_mul(Array value, const Tensor& a, const Tensor& b);
+Tensor record_div(Array value, const Tensor& a, const Tensor& b);
+Tensor record_affine(Array value, const Tensor& x, double a);
 
 // Ops over planes: x [n, c, h, w] with `spatial` = 2, or [n, c, length] with `spatial` = 1.
 /// Throws unless x is floating and has these axes, the first of which may be missing.

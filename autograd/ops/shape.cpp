@@ -1,6 +1,7 @@
 // Views and copies of the same elements in another shape; each rule is the inverse view.
 #include <algorithm>
 
+#include "autograd/gradient_sum.h"
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "autograd/ops/internal.h"
@@ -11,6 +12,13 @@ namespace {
 std::vector<std::int64_t> extents_of(const Shape& shape) { return {shape.begin(), shape.end()}; }
 
 constexpr RecordOptions as_view{.is_view = true};
+
+/// The rule of slice.
+struct EmbedPart {
+  Shape shape;
+  Part part;
+  Gradients operator()(const Backward& b) const { return {embed_slice(b.dy, shape, part)}; }
+};
 
 }  // namespace
 
@@ -119,19 +127,16 @@ Tensor Tensor::expand(const Shape& shape) const {
 Tensor Tensor::slice(int axis, Slice range) const {
   check_defined("slice", "x", *this);
   const int place = normalize_axis(axis, dim(), "slice");
-  return record(
-      "slice", array().slice(place, range), {*this},
-      [shape = shape(), place, range](const Backward& b) -> Gradients {
-        return {embed_slice(b.dy, shape, place, range)};
-      },
-      as_view);
+  Array value = array().slice(place, range);  // checks the step
+  return record("slice", std::move(value), {*this}, EmbedPart{shape(), {place, clipped(range, size(place))}},
+                as_view);
 }
 
-Tensor embed_slice(const Tensor& x, const Shape& shape, int axis, Slice range) {
-  Array value = Array::zeros(shape, x.dtype(), x.device());
-  value.slice(axis, range).copy_from(x.array());
-  return record("embed_slice", std::move(value), {x},
-                [axis, range](const Backward& b) -> Gradients { return {b.dy.slice(axis, range)}; });
+Tensor embed_slice(const Tensor& x, const Shape& shape, const Part& part) {
+  detail::GradientSum whole;
+  whole.add_part(x.array(), shape, part);
+  return record("embed_slice", whole.total().array(), {x},
+                [part](const Backward& b) -> Gradients { return {b.dy.slice(part.axis, part.range)}; });
 }
 
 Tensor Tensor::narrow(int axis, std::int64_t start, std::int64_t length) const {

@@ -132,6 +132,60 @@ TEST_CASE("R70 an in-place product has a gradient by its recorded operand") {
   CHECK(grad({quotient.sum()}, {w})[0].to_vector<double>() == std::vector<double>{-3.0 / 4, -5.0 / 16});
 }
 
+TEST_CASE("recorded in-place ops have the values and gradients of those out of place") {
+  using T = const Tensor&;
+  const auto check = [](const char* name, auto in_place, auto out_of_place) {
+    CAPTURE(name);
+    for (const Shape& shape : {Shape{3, 4}, Shape{4}, Shape{}, Shape{3, 1}}) {
+      for (const bool wants : {false, true}) {
+        CAPTURE(shape);
+        const Tensor x = randn({3, 4}, f64).set_requires_grad();
+        const Tensor y = (randn(shape, f64) + 3).set_requires_grad(wants);
+        const Tensor changed = x.square();
+        in_place(changed, y);
+        const Tensor want = out_of_place(x.square(), y);
+        CHECK(changed.to_vector<double>() == want.to_vector<double>());
+        std::vector<Tensor> inputs{x};
+        if (wants) inputs.push_back(y);
+        const auto found = grad({changed.square().sum()}, inputs, {}, {.create_graph = true});
+        const auto expected = grad({want.square().sum()}, inputs, {}, {.create_graph = true});
+        for (std::size_t i = 0; i < inputs.size(); ++i) {
+          CHECK(found[i].to_vector<double>() == expected[i].to_vector<double>());
+          const auto twice = [&x](T first) {
+            return grad({first.square().sum()}, {x}, {}, {.retain_graph = true})[0].to_vector<double>();
+          };
+          CHECK(twice(found[i]) == twice(expected[i]));
+        }
+      }
+    }
+  };
+  check(
+      "add_", [](T x, T y) { x.add_(y); }, [](T x, T y) { return x + y; });
+  check(
+      "sub_", [](T x, T y) { x.sub_(y); }, [](T x, T y) { return x - y; });
+  check(
+      "mul_", [](T x, T y) { x.mul_(y); }, [](T x, T y) { return x * y; });
+  check(
+      "div_", [](T x, T y) { x.div_(y); }, [](T x, T y) { return x / y; });
+  check(
+      "numbers", [](T x, T y) { x.mul_(2).add_(3).add_(y); }, [](T x, T y) { return x * 2 + 3 + y; });
+  check(
+      "its own source", [](T x, T y) { x.mul_(y).add_(y).div_(y); },
+      [](T x, T y) { return (x * y + y) / y; });
+}
+
+TEST_CASE("a recorded in-place op needs no memory of its own") {
+  const Tensor x = leaf({1, 2, 3}), y = leaf({4, 5, 6});
+  const Tensor z = x * 2;
+  reset_peak_memory(cpu);
+  const std::int64_t before = memory_stats(cpu).peak_bytes;
+  z.add_(y).sub_(y).mul_(3);
+  CHECK(memory_stats(cpu).peak_bytes == before);
+  z.backward(ones({3}, f64));
+  CHECK(x.grad().to_vector<double>() == std::vector<double>{6, 6, 6});
+  CHECK(y.grad().to_vector<double>() == std::vector<double>{0, 0, 0});
+}
+
 TEST_CASE("R70 copy_ passes the gradient on to a leaf of the target's shape") {
   const Tensor w = leaf({2, 4});
   const Tensor y = (w * 3).copy_(w);

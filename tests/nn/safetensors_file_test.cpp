@@ -132,6 +132,33 @@ TEST_CASE("R113 a file cut at any length") {
   }
 }
 
+TEST_CASE("large files are read in pieces") {
+  const tests::TemporaryFolder folder;
+  const std::string path = folder.path("large");
+  const Tensor floats = arange(0, 1000003, 1, f32), flags = arange(0, 3000001, 1, i64) < 2000000;
+  nn::save_safetensors(path, {{"floats", floats}, {"flags", flags}, {"none", zeros({0, 3})}});
+  const auto loaded = nn::load_safetensors(path);
+  CHECK(nn::find(loaded.tensors, "floats")->to_vector<float>() == floats.to_vector<float>());
+  CHECK(nn::find(loaded.tensors, "flags")->to_vector<bool>() == flags.to_vector<bool>());
+  CHECK(nn::find(loaded.tensors, "none")->shape() == Shape{0, 3});
+
+  std::string bytes = read_file(path);
+  bytes[bytes.size() - 2] = 2;  // of the flags, which come last
+  CHECK_THROWS_MESSAGE_HAS(nn::parse_safetensors(bytes, "bad"),
+                           "tensor \"flags\": byte 2999999 of a BOOL tensor is neither 0 nor 1");
+
+  constexpr std::size_t count = 1500001;
+  std::string halves = R"({"h":{"dtype":"F16","shape":[1500001],"data_offsets":[0,3000002]}})";
+  halves = std::string{static_cast<char>(halves.size()), 0, 0, 0, 0, 0, 0, 0} + halves;
+  for (std::size_t i = 0; i < count; ++i)
+    halves += {static_cast<char>(i % 251), 0x3c};  // 1 + (i mod 251) / 1024
+  const auto widened = nn::parse_safetensors(halves, "halves").tensors[0].second.to_vector<float>();
+  REQUIRE(widened.size() == count);
+  bool right = true;
+  for (std::size_t i = 0; i < count; ++i) right &= widened[i] == 1 + static_cast<float>(i % 251) / 1024;
+  CHECK(right);
+}
+
 TEST_CASE("R114 a file cut after it was loaded does no harm") {
   const tests::TemporaryFolder folder;
   const std::string path = folder.path("a");

@@ -1,0 +1,41 @@
+// The sum of the gradients that a backward walk brings to one tensor. Those of its parts (slices) are written
+// into one buffer, each in its place: the parts of a split then cost as much as the whole. Zeros come last,
+// and only where no part was written.
+#pragma once
+
+#include <memory>
+
+#include "autograd/node.h"
+
+namespace norma::detail {
+
+class GradientSum {
+ public:
+  GradientSum();
+  ~GradientSum();
+  GradientSum(GradientSum&&) noexcept;
+  GradientSum& operator=(GradientSum&&) noexcept;
+
+  /// sum += gradient, in place where nobody else can see it.
+  void add(Tensor gradient);
+  /// sum[part] += gradient, without history. `shape`: of the whole sum.
+  void add_part(const Array& gradient, const Shape& shape, const Part& part);
+  /// Undefined while nothing was added.
+  Tensor& total() {
+    if (written_ != nullptr) fill_the_rest();
+    return sum_;
+  }
+
+ private:
+  class Written;
+
+  void fill_the_rest();
+
+  Tensor sum_;
+  std::unique_ptr<Written> written_;  // where sum_ has values; null: everywhere
+};
+
+/// True when the tensor and its memory are held by this handle only: it may be overwritten.
+inline bool is_ours_alone(const Tensor& x) { return x.state().use_count() == 1 && x.array().is_sole_owner(); }
+
+}  // namespace norma::detail
