@@ -307,8 +307,25 @@ inline float vector_erf(float x) {
   return detail::select(a < 0.83f, small, large);
 }
 
-/// For formulas that are templates over the functions of a backend; they take exp of arguments <= 0 alone.
+/// True where vector_sin and vector_cos do not serve.
+inline bool is_large_turn(float x) { return std::fabs(x) > vector_turn_limit; }
+inline bool any_large_turn(std::int64_t n, const float* x) {
+  int large = 0;
+  for (std::int64_t i = 0; i < n; ++i) large |= is_large_turn(x[i]);
+  return large != 0;
+}
+
+/// For formulas that are templates over the functions of a backend; they take exp of arguments <= 0 alone,
+/// sin and cos up to vector_turn_limit.
 struct VectorMath {
+  static float sin(float x) { return vector_sin(x); }
+  static float cos(float x) { return vector_cos(x); }
+  static double sin(double x) { return std::sin(x); }
+  static double cos(double x) { return std::cos(x); }
+  template <class T>
+  static T pow(T x, T y) {
+    return vector_pow(x, y);
+  }
   template <class T>
   static T exp(T x) {
     return vector_exp_negative(x);
@@ -317,6 +334,16 @@ struct VectorMath {
   static T erf(T x) {
     return vector_erf(x);
   }
+  template <class T>
+  static T softplus(T x) {
+    return vector_softplus(x);
+  }
+};
+
+/// The same with sin and cos of any argument.
+struct VectorMathOfLargeTurns : VectorMath {
+  static float sin(float x) { return is_large_turn(x) ? std::sin(x) : vector_sin(x); }
+  static float cos(float x) { return is_large_turn(x) ? std::cos(x) : vector_cos(x); }
 };
 
 }  // namespace norma
