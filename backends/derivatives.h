@@ -1,5 +1,5 @@
 // The gradients of elementwise ops, once, for all backends: dx = dy f', by the formula that the op's rule in
-// autograd/ops has in ops. Math has the backend's exp of arguments <= 0.
+// autograd/ops has in ops. Math has the backend's exp of arguments <= 0, sin, cos and pow.
 #pragma once
 
 #include <cmath>
@@ -11,9 +11,10 @@ namespace norma {
 /// True for the ops that unary_gradient knows.
 constexpr bool has_gradient(Unary op) {
   return op == Unary::log || op == Unary::log1p || op == Unary::erf || op == Unary::softplus ||
-         op == Unary::abs || op == Unary::clamp || op == Unary::relu || op == Unary::exp ||
-         op == Unary::expm1 || op == Unary::sqrt || op == Unary::rsqrt || op == Unary::reciprocal ||
-         op == Unary::tanh || op == Unary::sigmoid;
+         op == Unary::abs || op == Unary::clamp || op == Unary::sin || op == Unary::cos ||
+         op == Unary::power || op == Unary::relu || op == Unary::exp || op == Unary::expm1 ||
+         op == Unary::sqrt || op == Unary::rsqrt || op == Unary::reciprocal || op == Unary::tanh ||
+         op == Unary::sigmoid;
 }
 constexpr bool has_gradient(Binary op) {
   return op == Binary::div || op == Binary::maximum || op == Binary::minimum;
@@ -29,6 +30,10 @@ NORMA_HOST_DEVICE T unary_gradient(T dy, T v, T a, T b) {
   if constexpr (op == Unary::softplus) return dy * sigmoid(v, Math::exp(-std::fabs(v)));
   if constexpr (op == Unary::abs) return dy * float_unary<Unary::sign>(v, a, b);
   if constexpr (op == Unary::clamp) return v >= a && v <= b ? dy : T(0);
+  if constexpr (op == Unary::sin) return dy * Math::cos(v);
+  if constexpr (op == Unary::cos) return -(dy * Math::sin(v));
+  if constexpr (op == Unary::power)
+    return dy * (a == T(2) ? v : a == T(3) ? v * v : Math::pow(v, a - T(1))) * a;
   if constexpr (op == Unary::relu) return v <= T(0) ? T(0) : dy;
   if constexpr (op == Unary::exp) return dy * v;
   if constexpr (op == Unary::expm1) return dy * (v + T(1));

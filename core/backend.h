@@ -69,6 +69,12 @@ enum class Binary : std::uint8_t {
 enum class Reduce : std::uint8_t { sum, max, min, any, all };  // any and all: boolean
 enum class ArgReduce : std::uint8_t { argmax, argmin };        // first index among equals; NaN wins
 
+/// Losses of values x and targets t, one by one (backends/losses.h).
+enum class Loss : std::uint8_t {
+  squared,   // (x - t)^2
+  logistic,  // binary cross-entropy of sigmoid(x) and t
+};
+
 /// Distributions of random fills, with parameters a and b.
 enum class Random : std::uint8_t {
   uniform,           // [a, b)
@@ -263,6 +269,14 @@ class Backend {
   }
   virtual bool cross_entropy_backward(View /*dlogits*/, View /*dlosses*/, View /*lse*/, View /*logits*/,
                                       View /*targets*/, std::int64_t /*ignore_index*/, double /*smoothing*/) {
+    return false;
+  }
+  /// losses = the loss of each x and t, of their shape, or, where losses has no axes, the sum of these
+  /// times scale. Contiguous views.
+  virtual bool loss(Loss, View /*losses*/, View /*x*/, View /*t*/, double /*scale*/) { return false; }
+  /// The gradients of x and t, either of which may be absent, times scale; dy of their shape or one element.
+  virtual bool loss_backward(Loss, View /*dx*/, View /*dt*/, View /*dy*/, View /*x*/, View /*t*/,
+                             double /*scale*/) {
     return false;
   }
   /// dx = dy op'(x), for views of any strides. v is y for relu, exp, expm1, sqrt, rsqrt, reciprocal, tanh and

@@ -260,7 +260,11 @@ Tensor Tensor::abs() const {
 Tensor Tensor::square() const {
   check_defined("square", "x", *this);
   return record("square", binary(Binary::mul, array(), array(), "square"), {*this},
-                [x = Saved(*this)](const Backward& b) -> Gradients { return {b.dy * x.get() * 2}; });
+                [saved = Saved(*this)](const Backward& b) -> Gradients {
+                  const Tensor& x = saved.get();
+                  return {unary_gradient(
+                      b, Unary::power, x, [&] { return b.dy * x * 2; }, 2)};
+                });
 }
 Tensor Tensor::sign() const { return flat("sign", Unary::sign, *this); }
 Tensor floor(const Tensor& x) { return flat("floor", Unary::floor, x); }
@@ -269,10 +273,12 @@ Tensor Tensor::pow(double exponent) const {
   check_defined("pow", "x", *this);
   if (exponent == 2) return square();
   return record("pow", unary(Unary::power, array(), exponent), {*this},
-                [exponent, x = Saved(*this)](const Backward& b) -> Gradients {
+                [exponent, saved = Saved(*this)](const Backward& b) -> Gradients {
                   if (exponent == 0) return Gradients(1);
                   if (exponent == 1) return {b.dy};
-                  return {b.dy * x.get().pow(exponent - 1) * exponent};
+                  const Tensor& x = saved.get();
+                  const auto definition = [&] { return b.dy * x.pow(exponent - 1) * exponent; };
+                  return {unary_gradient(b, Unary::power, x, definition, exponent)};
                 });
 }
 Tensor Tensor::pow(const Tensor& exponent) const { return norma::pow(*this, exponent); }

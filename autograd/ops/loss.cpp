@@ -45,10 +45,52 @@ struct CrossEntropyOp {
   }
 };
 
-Tensor reduce_losses(const Tensor& losses, Reduction reduction) {
-  if (reduction == Reduction::none) return losses;
-  return reduction == Reduction::sum ? losses.sum() : losses.mean();
+// max(x, 0) - x t + log(1 + exp(-|x|)) = -t log sigmoid(x) - (1 - t) log(1 - sigmoid(x)), without overflow.
+Tensor logistic_losses(const Tensor& logits, const Tensor& targets) {
+  const Tensor x = logits.detach();
+  const Tensor value = relu(x) - x * targets.detach() + log1p((-x.abs()).exp());
+  return record("binary_cross_entropy_with_logits", value.array(), {logits, targets},
+                [x = Saved(logits), t = Saved(targets)](const Backward& b) -> Gradients {
+                  return {b.needs(0) ? b.dy * (x.get().sigmoid() - t.get()) : Tensor(),
+                          b.needs(1) ? -(b.dy * x.get()) : Tensor()};
+                });
 }
+
+// The losses of values and targets, one by one or reduced.
+template <Loss kind>
+struct LossOp {
+  static constexpr const char* name = kind == Loss::squared ? "mse_loss" : "binary_cross_entropy_with_logits";
+  Reduction reduction;
+
+  Tensor definition(const Tensor& x, const Tensor& t) const {
+    const Tensor losses = kind == Loss::squared ? (x - t).square() : logistic_losses(x, t);
+    if (reduction == Reduction::none) return losses;
+    return reduction == Reduction::sum ? losses.sum() : losses.mean();
+  }
+
+  std::optional<Array> forward(Kept&, const Array& x, const Array& t) const {
+    const Shape shape = reduction == Reduction::none ? x.shape() : Shape{};
+    Array y = Array::empty(shape, x.dtype(), x.device());
+    if (!backend(x.device())
+             .loss(kind, y.view(), x.contiguous().view(), t.contiguous().view(), scale(x.numel())))
+      return std::nullopt;
+    return y;
+  }
+
+  std::array<Array, 2> backward(const Kept&, const Wanted& wanted, const Array& dy, const Array& x,
+                                const Array& t) const {
+    Array dx = detail::gradient_of(wanted[0], x), dt = detail::gradient_of(wanted[1], t);
+    NORMA_ASSERT(backend(x.device())
+                     .loss_backward(kind, dx.view_or_none(), dt.view_or_none(), dy.view(),
+                                    x.contiguous().view(), t.contiguous().view(), scale(x.numel())));
+    return {std::move(dx), std::move(dt)};
+  }
+
+ private:
+  double scale(std::int64_t count) const {
+    return reduction == Reduction::mean ? 1 / static_cast<double>(count) : 1;
+  }
+};
 
 void check_targets(const char* op, const Tensor& input, const Tensor& target) {
   detail::check_floating(op, "input", input);
@@ -83,22 +125,13 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, CrossEntropyOp
 }
 
 Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& targets, Reduction reduction) {
-  constexpr const char* name = "binary_cross_entropy_with_logits";
-  check_targets(name, logits, targets);
-  const Tensor x = logits.detach();
-  // max(x, 0) - x t + log(1 + exp(-|x|)) = -t log sigmoid(x) - (1 - t) log(1 - sigmoid(x)), without overflow.
-  const Tensor value = relu(x) - x * targets.detach() + log1p((-x.abs()).exp());
-  const Tensor losses = record(name, value.array(), {logits, targets},
-                               [x = Saved(logits), t = Saved(targets)](const Backward& b) -> Gradients {
-                                 return {b.needs(0) ? b.dy * (x.get().sigmoid() - t.get()) : Tensor(),
-                                         b.needs(1) ? -(b.dy * x.get()) : Tensor()};
-                               });
-  return reduce_losses(losses, reduction);
+  check_targets("binary_cross_entropy_with_logits", logits, targets);
+  return apply(LossOp<Loss::logistic>{reduction}, logits, targets);
 }
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
   check_targets("mse_loss", input, target);
-  return reduce_losses((input - target).square(), reduction);
+  return apply(LossOp<Loss::squared>{reduction}, input, target);
 }
 
 }  // namespace norma

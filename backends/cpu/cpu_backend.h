@@ -61,6 +61,8 @@ class CpuBackend final : public Backend {
                      double smoothing) override;
   bool cross_entropy_backward(View dlogits, View dlosses, View lse, View logits, View targets,
                               std::int64_t ignore_index, double smoothing) override;
+  bool loss(Loss kind, View losses, View x, View t, double scale) override;  // loss.cpp
+  bool loss_backward(Loss kind, View dx, View dt, View dy, View x, View t, double scale) override;
   bool unary_gradient(Unary op, View dx, View dy, View v, double a, double b) override;    // derivatives.cpp
   bool binary_gradient(Binary op, int operand, View d, View dy, View a, View b) override;  // derivatives.cpp
   bool convolution(View y, View x, View weight, View bias, const Window& window,

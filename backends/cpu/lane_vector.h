@@ -60,10 +60,10 @@ template <class T>
 [[gnu::always_inline]] inline void exp_negative(LaneVector<T>& x) {
   if constexpr (sizeof(T) == 4) {
     detail::raise_exp_negative(x);
-    x *= T(0x1p-64);
   } else {
-    for (int lane = 0; lane < vector_lanes; ++lane) x[lane] = std::exp(x[lane]);
+    detail::f64_math::raise_exp_negative(x);
   }
+  x *= T(0x1p-64);
 }
 
 }  // namespace norma

@@ -14,7 +14,7 @@ template <class T>
   if constexpr (sizeof(T) == 4) {
     detail::raise_exp_negative(x);
   } else {
-    for (int lane = 0; lane < vector_lanes; ++lane) x[lane] = raised_exp_negative(x[lane]);
+    detail::f64_math::raise_exp_negative(x);
   }
 }
 

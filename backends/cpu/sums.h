@@ -98,16 +98,17 @@ void along_row(std::int64_t n, const Body& body) {
   local(std::int64_t{0}, n);
 }
 
-/// block_sums for rows of any length: the sums of the parts of along_row, added in order.
+/// block_sums for rows of any length: the sums of parts of `part_size`, like those of along_row, added in
+/// order.
 template <class T, int count = 1, class Add>
-std::array<double, count> row_sums(std::int64_t n, const Add& add) {
-  if (n <= block_elements) return block_sums<T, count>(n, add);
+std::array<double, count> row_sums(std::int64_t n, const Add& add, std::int64_t part_size = block_elements) {
+  if (n <= part_size) return block_sums<T, count>(n, add);
   using Sums = std::array<double, count>;
-  const std::int64_t parts = (n + block_elements - 1) / block_elements;
+  const std::int64_t parts = (n + part_size - 1) / part_size;
   Scratch<Sums> partials(parts);
   Sums* const partial = partials.data();
-  parallel_for(n, block_elements, [&](std::int64_t begin, std::int64_t end) {
-    partial[begin / block_elements] =
+  parallel_for(n, part_size, [&](std::int64_t begin, std::int64_t end) {
+    partial[begin / part_size] =
         block_sums<T, count>(end - begin, [=](std::int64_t i, auto sum) { add(begin + i, sum); });
   });
   Sums totals{};
@@ -119,8 +120,9 @@ std::array<double, count> row_sums(std::int64_t n, const Add& add) {
 
 /// The same for one sum, of term(i).
 template <class T, class Term>
-double row_sum(std::int64_t n, const Term& term) {
-  return row_sums<T>(n, [=](std::int64_t i, auto sum) { sum(0) += term(i); })[0];
+double row_sum(std::int64_t n, const Term& term, std::int64_t part_size = block_elements) {
+  return row_sums<T>(
+      n, [=](std::int64_t i, auto sum) { sum(0) += term(i); }, part_size)[0];
 }
 
 }  // namespace norma

@@ -49,20 +49,13 @@ void map(const View& y_view, const View& x_view, F f, std::int64_t serial = bloc
 template <class Fast, class Exact>
 void map_turns(const View& y_view, const View& x_view, Fast fast, Exact exact) {
   constexpr std::int64_t piece = 1024;
-  const auto is_large = [](float v) { return std::fabs(v) > vector_turn_limit; };
-  const auto any_is_large = [=](std::int64_t n, const float* x, std::int64_t xs) {
-    if (xs != 1) return true;  // rare: not worth a look
-    int large = 0;
-    for (std::int64_t i = 0; i < n; ++i) large |= is_large(x[i]);
-    return large != 0;
-  };
-  const auto either = [=](float v) { return is_large(v) ? exact(v) : fast(v); };
   for_each_row<float, float>(y_view, x_view, costly_elements,
                              [=](std::int64_t n, float* y, std::int64_t ys, const float* x, std::int64_t xs) {
                                for (std::int64_t i = 0; i < n; i += piece) {
                                  const std::int64_t count = std::min(piece, n - i);
-                                 if (any_is_large(count, x + i * xs, xs)) {
-                                   map_row(count, y + i * ys, ys, x + i * xs, xs, either);
+                                 // A row with gaps is rare: not worth a look.
+                                 if (xs != 1 || any_large_turn(count, x + i)) {
+                                   map_row(count, y + i * ys, ys, x + i * xs, xs, exact);
                                  } else {
                                    map_row(count, y + i * ys, ys, x + i * xs, xs, fast);
                                  }
@@ -132,10 +125,10 @@ void run(const View& y, const View& x, double a, double b) {
         power<T>(y, x, ta);
       } else if constexpr (op == Unary::sin && std::is_same_v<T, float>) {
         map_turns(
-            y, x, [](T v) { return vector_sin(v); }, [](T v) { return std::sin(v); });
+            y, x, [](T v) { return vector_sin(v); }, [](T v) { return VectorMathOfLargeTurns::sin(v); });
       } else if constexpr (op == Unary::cos && std::is_same_v<T, float>) {
         map_turns(
-            y, x, [](T v) { return vector_cos(v); }, [](T v) { return std::cos(v); });
+            y, x, [](T v) { return vector_cos(v); }, [](T v) { return VectorMathOfLargeTurns::cos(v); });
       } else {
         const std::int64_t serial = is_costly(op) ? costly_elements : block_elements;
         map<T, T>(

@@ -2,7 +2,8 @@
 // 2^32 floats, in ulp: exp 1.05 (of arguments <= 40: 0.92), expm1 1.59, log 0.81, log1p 1.39, softplus 1.80,
 // tanh 1.44, erf 1.28, sin and cos 1.53 (|x| <= vector_turn_limit); pow 0.54 over exponents and floats by
 // sample. NaN, infinities, zeros and subnormals come out as in libm. The polynomials are weighted
-// least-squares fits to the functions on the reduced range, made for this file. f64 uses libm.
+// least-squares fits to the functions on the reduced range, made for this file. f64: vector_math_f64.h; its
+// pow, sin and cos are libm's.
 #pragma once
 
 #include <bit>
@@ -12,17 +13,11 @@
 #include <limits>
 #include <type_traits>
 
+#include "backends/cpu/vector_math_f64.h"
+
 namespace norma {
 
-inline double vector_exp(double x) { return std::exp(x); }
-inline double vector_exp_negative(double x) { return std::exp(x); }
-inline double vector_expm1(double x) { return std::expm1(x); }
-inline double vector_log(double x) { return std::log(x); }
-inline double vector_log1p(double x) { return std::log1p(x); }
-inline double vector_softplus(double x) { return std::fmax(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
 inline double vector_pow(double x, double y) { return std::pow(x, y); }
-inline double vector_tanh(double x) { return std::tanh(x); }
-inline double vector_erf(double x) { return std::erf(x); }
 
 namespace detail {
 
@@ -95,7 +90,6 @@ inline float raised_exp_negative(float x) {
   detail::raise_exp_negative(x);
   return x;
 }
-inline double raised_exp_negative(double x) { return std::exp(x) * 0x1p64; }
 
 /// e^x for x <= 40, as softmax and sigmoid need it, by fewer instructions: the number that rounds to n also
 /// puts n + 64 where a float has its exponent, and what overflowed there is no case.
@@ -307,8 +301,25 @@ inline float vector_erf(float x) {
   return detail::select(a < 0.83f, small, large);
 }
 
-/// For formulas that are templates over the functions of a backend; they take exp of arguments <= 0 alone.
+/// True where vector_sin and vector_cos do not serve.
+inline bool is_large_turn(float x) { return std::fabs(x) > vector_turn_limit; }
+inline bool any_large_turn(std::int64_t n, const float* x) {
+  int large = 0;
+  for (std::int64_t i = 0; i < n; ++i) large |= is_large_turn(x[i]);
+  return large != 0;
+}
+
+/// For formulas that are templates over the functions of a backend; they take exp of arguments <= 0 alone,
+/// sin and cos up to vector_turn_limit.
 struct VectorMath {
+  static float sin(float x) { return vector_sin(x); }
+  static float cos(float x) { return vector_cos(x); }
+  static double sin(double x) { return std::sin(x); }
+  static double cos(double x) { return std::cos(x); }
+  template <class T>
+  static T pow(T x, T y) {
+    return vector_pow(x, y);
+  }
   template <class T>
   static T exp(T x) {
     return vector_exp_negative(x);
@@ -317,6 +328,16 @@ struct VectorMath {
   static T erf(T x) {
     return vector_erf(x);
   }
+  template <class T>
+  static T softplus(T x) {
+    return vector_softplus(x);
+  }
+};
+
+/// The same with sin and cos of any argument.
+struct VectorMathOfLargeTurns : VectorMath {
+  static float sin(float x) { return is_large_turn(x) ? std::sin(x) : vector_sin(x); }
+  static float cos(float x) { return is_large_turn(x) ? std::cos(x) : vector_cos(x); }
 };
 
 }  // namespace norma

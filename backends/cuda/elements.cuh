@@ -93,6 +93,18 @@ struct DeviceMath {
   __device__ static T erf(T x) {
     return std::erf(x);
   }
+  template <class T>
+  __device__ static T sin(T x) {
+    return std::sin(x);
+  }
+  template <class T>
+  __device__ static T cos(T x) {
+    return std::cos(x);
+  }
+  template <class T>
+  __device__ static T pow(T x, T y) {
+    return std::pow(x, y);
+  }
 };
 
 namespace detail {

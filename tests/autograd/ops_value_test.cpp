@@ -277,6 +277,24 @@ TEST_CASE("to() converts and passes the gradient back") {
   CHECK(x.to(f32).is_same(x));
 }
 
+TEST_CASE("gradients of sin and cos at arguments of any size") {
+  std::vector<float> points;
+  for (int i = 0; i < 2000; ++i) points.push_back(static_cast<float>(i < 1000 ? i : i * 1000) * 0.37f);
+  const Tensor x = tensor(points, {2, 1000}).set_requires_grad();
+  for (const bool transposed : {false, true}) {
+    for (const bool sine : {true, false}) {
+      const Tensor v = transposed ? x.t() : x;
+      x.zero_grad();
+      (sine ? v.sin() : v.cos()).sum().backward();
+      const std::vector<float> slopes = x.grad().to_vector<float>();
+      for (std::size_t i = 0; i < points.size(); ++i) {
+        const double at = static_cast<double>(points[i]), slope = sine ? std::cos(at) : -std::sin(at);
+        CHECK(std::fabs(static_cast<double>(slopes[i]) - slope) < 2e-7);
+      }
+    }
+  }
+}
+
 TEST_CASE("R140 undefined tensors throw with the name of the op") {
   const Tensor none, x = tensor({1, 2});
   CHECK_THROWS_MESSAGE_HAS(x + none, "add: the second operand is an undefined tensor");
