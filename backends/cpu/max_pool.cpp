@@ -74,23 +74,6 @@ void best_of_rows(const Pools& p, const Pooling::Entries& rows, Place<T> count, 
   std::fill_n(best.places + p.width, lanes, behind<T>);
 }
 
-/// x = from[0], from[stride], ..
-template <class Vector, class T>
-void load_strided(Vector& x, const T* from, std::int64_t stride) {
-  for (int lane = 0; lane < lanes; ++lane) x[lane] = from[lane * stride];
-}
-template <class Vector, class T>
-void load_strided(Vector& x, const T* from, std::integral_constant<std::int64_t, 1>) {
-  load(x, from);
-}
-template <class Vector, class T>
-void load_strided(Vector& x, const T* from, std::integral_constant<std::int64_t, 2>) {
-  Vector first, second;
-  load(first, from), load(second, from + lanes);
-  [&]<int... i>(std::integer_sequence<int, i...>) { x = __builtin_shufflevector(first, second, 2 * i...); }
-  (std::make_integer_sequence<int, lanes>());
-}
-
 /// The best of each window that slides along a line; of whole vectors of windows, behind p.columns as well.
 template <class T>
 void best_of_columns(const Pools& p, Best<T> y, Best<T> line) {

@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
+#include <utility>
 
+#include "backends/cpu/lane_vector.h"
 #include "backends/strided.h"
 #include "core/backend.h"
 #include "core/parallel.h"
@@ -51,18 +52,6 @@ template <class Body>
 void for_planes(std::int64_t count, std::int64_t size, std::int64_t places, Body&& body) {
   parallel_for(count, std::max<std::int64_t>(1, costly_elements / (size + places + 1)),
                std::forward<Body>(body));
-}
-
-/// Calls body(stride) with a constant for the usual ones, of which compilers make vectors.
-template <class Body>
-void with_stride(std::int64_t stride, const Body& body) {
-  if (stride == 1) {
-    body(std::integral_constant<std::int64_t, 1>());
-  } else if (stride == 2) {
-    body(std::integral_constant<std::int64_t, 2>());
-  } else {
-    body(stride);
-  }
 }
 
 }  // namespace norma
