@@ -118,6 +118,25 @@ struct Window {
   }
 };
 
+/// The windows of a pool, along the last two axes of [n, c, h, w]: they slide as `window` says, or, adaptive,
+/// window p is the bin [floor(p * extent / places), ceil((p + 1) * extent / places)) of an axis.
+struct Pooling {
+  Window window = {};
+  bool adaptive = false;
+  bool count_padding = true;  // in means; entries beyond the padding, which ceil_mode adds, never count
+
+  /// Entries of an axis that a window sees: first, first + step, .. , `count` of them. Padding is not among
+  /// them; `padded` says that the window begins in it, or sees nothing else.
+  struct Entries {
+    std::int64_t first, step, count;
+    bool padded;
+    std::int64_t last() const { return first + (count - 1) * step; }
+  };
+  Entries entries(int axis, std::int64_t place, std::int64_t places, std::int64_t extent) const;
+  /// How many entries count in a mean.
+  std::int64_t counted(int axis, std::int64_t place, std::int64_t places, std::int64_t extent) const;
+};
+
 /// Statistics of layer_norm that count as constants on the way back (Xu et al. 2019, arXiv:1911.07013).
 struct Detached {
   bool mean = false, std = false;
@@ -299,6 +318,13 @@ class Backend {
                                           std::int64_t /*groups*/) {
     return false;
   }
+  // Pools: x and dx [n, channels, h, w], y and dy [n, channels, places h, places w].
+  /// The first of the largest entries of each window; NaN wins, padding is -inf. chosen: where it lies in its
+  /// plane of x, -1 in the padding, in words that are the backend's own, i64 [numel of y].
+  virtual bool max_pool(View /*y*/, View /*chosen*/, View /*x*/, const Pooling&) { return false; }
+  virtual bool max_pool_backward(View /*dx*/, View /*dy*/, View /*chosen*/) { return false; }
+  virtual bool avg_pool(View /*y*/, View /*x*/, const Pooling&) { return false; }
+  virtual bool avg_pool_backward(View /*dx*/, View /*dy*/, const Pooling&) { return false; }
   virtual bool gelu(View /*y*/, View /*x*/, bool /*tanh_form*/) { return false; }
   virtual bool gelu_backward(View /*dx*/, View /*x*/, View /*dy*/, bool /*tanh_form*/) { return false; }
   virtual bool silu(View /*y*/, View /*x*/) { return false; }

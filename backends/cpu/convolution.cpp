@@ -8,6 +8,7 @@
 
 #include "backends/cpu/blas.h"
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/lane_vector.h"
 #include "backends/cpu/scratch.h"
 #include "backends/cpu/windows.h"
 #include "backends/elementwise.h"
@@ -95,34 +96,36 @@ void pad_plane(const Planes& p, T* padded, const T* x, std::int64_t beyond) {
 /// filters, so the taps are added up row by row of y instead, a few places at a time.
 template <class T>
 void convolve_planes(const Layout& l, T* y, const T* x, const T* weight, const T* bias) {
-  constexpr int lanes = 32;
+  constexpr int lanes = vector_lanes;
   const Planes& p = l.planes;
   const Window& w = p.window;
   const std::int64_t width = p.width + 2 * w.padding[1], height = p.height + 2 * w.padding[0];
-  const std::int64_t step = w.stride[1], beyond = lanes * step;  // read, and not used
+  const std::int64_t beyond = lanes * w.stride[1];  // read, and not used
   const double work = static_cast<double>(l.filters * p.taps()) * static_cast<double>(l.places());
   parallel_for(l.images * l.groups, Layout::tasks(8 * work), [&](std::int64_t begin, std::int64_t end) {
     Scratch<T> memory(height * width + beyond);
     const auto filter = [&](T* to, const T* taps, T start) {
-      for (std::int64_t row = 0; row < p.rows; ++row) {
-        for (std::int64_t first = 0; first < p.columns; first += lanes) {
-          T sums[lanes];
-          std::fill_n(sums, lanes, start);
-          const T* const corner = memory.data() + row * w.stride[0] * width + first * step;
-          for (std::int64_t i = 0; i < w.kernel[0]; ++i) {
-            for (std::int64_t j = 0; j < w.kernel[1]; ++j) {
-              const T tap = taps[i * w.kernel[1] + j];
-              const T* const from = corner + i * w.dilation[0] * width + j * w.dilation[1];
-              if (step == 1) {
-                for (int lane = 0; lane < lanes; ++lane) sums[lane] += tap * from[lane];
-              } else {
-                for (int lane = 0; lane < lanes; ++lane) sums[lane] += tap * from[lane * step];
+      with_stride(w.stride[1], [&](auto stride) {
+        for (std::int64_t row = 0; row < p.rows; ++row) {
+          for (std::int64_t first = 0; first < p.columns; first += lanes) {
+            const T* const corner = memory.data() + row * w.stride[0] * width + first * stride;
+            LaneVector<T> sums = LaneVector<T>{} + start, seen{};
+            for (std::int64_t i = 0; i < w.kernel[0]; ++i) {
+              const T* const from = corner + i * w.dilation[0] * width;
+              for (std::int64_t j = 0; j < w.kernel[1]; ++j) {
+                load_strided(seen, from + j * w.dilation[1], stride);
+                sums += taps[i * w.kernel[1] + j] * seen;
               }
             }
+            T* const target = to + row * p.columns + first;
+            if (p.columns - first >= lanes) {
+              store(target, sums);
+            } else {
+              for (int lane = 0; lane < p.columns - first; ++lane) target[lane] = sums[lane];
+            }
           }
-          std::copy_n(sums, std::min<std::int64_t>(lanes, p.columns - first), to + row * p.columns + first);
         }
-      }
+      });
     };
     for (std::int64_t entry = begin; entry < end; ++entry) {
       pad_plane(p, memory.data(), x + l.x_of(entry), beyond);
@@ -132,6 +135,27 @@ void convolve_planes(const Layout& l, T* y, const T* x, const T* weight, const T
       }
     }
   });
+}
+
+/// The gradient of planes that one filter each moves over by single steps is a convolution itself: of dy,
+/// with the taps in reverse order, and dilation * (kernel - 1) - padding zeros on both sides.
+bool is_reversible(const Layout& l) {
+  const Window& w = l.planes.window;
+  for (int axis = 0; axis < 2; ++axis)
+    if (w.stride[axis] != 1 || w.padding[axis] > w.dilation[axis] * (w.kernel[axis] - 1)) return false;
+  return l.is_depthwise() && l.filters == 1 && l.planes.width >= 8;
+}
+
+template <class T>
+void reversed_convolve_planes(View dx, View dy, View weight, Window w, std::int64_t groups) {
+  for (int axis = 0; axis < 2; ++axis)
+    w.padding[axis] = w.dilation[axis] * (w.kernel[axis] - 1) - w.padding[axis];
+  const Layout l(dy, weight, w, groups);
+  Scratch<T> reversed(groups * l.rows);
+  const T* const taps = pointer<T>(weight);
+  for (std::int64_t group = 0; group < groups; ++group)
+    std::reverse_copy(taps + group * l.rows, taps + (group + 1) * l.rows, reversed.data() + group * l.rows);
+  convolve_planes<T>(l, pointer<T>(dx), pointer<T>(dy), reversed.data(), nullptr);
 }
 
 template <class T>
@@ -198,6 +222,11 @@ bool CpuBackend::convolution_input_gradient(View dx, View dy, View weight, const
                                             std::int64_t groups) {
   if (dy.numel() == 0 || weight.numel() == 0 || !Layout(dx, weight, window, groups).has_blocks())
     return false;
+  if (is_reversible(Layout(dx, weight, window, groups))) {
+    for_float(dx.dtype, "conv2d",
+              [&]<class T>() { reversed_convolve_planes<T>(dx, dy, weight, window, groups); });
+    return true;
+  }
   // A plane is one task's: its columns must fit, and there must be tasks enough.
   if (dx.shape[0] * groups < 4 ||
       weight.shape[2] * weight.shape[3] * dy.shape[2] * dy.shape[3] > block_values)

@@ -69,10 +69,14 @@ class CpuBackend final : public Backend {
                    std::int64_t groups) override;  // convolution.cpp
   bool convolution_input_gradient(View dx, View dy, View weight, const Window& window,
                                   std::int64_t groups) override;
-  bool gelu(View y, View x, bool tanh_form) override;                     // activation.cpp
-  bool gelu_backward(View dx, View x, View dy, bool tanh_form) override;  // activation.cpp
-  bool silu(View y, View x) override;                                     // activation.cpp
-  bool silu_backward(View dx, View x, View dy) override;                  // activation.cpp
+  bool max_pool(View y, View chosen, View x, const Pooling& pooling) override;  // max_pool.cpp
+  bool max_pool_backward(View dx, View dy, View chosen) override;               // max_pool.cpp
+  bool avg_pool(View y, View x, const Pooling& pooling) override;               // avg_pool.cpp
+  bool avg_pool_backward(View dx, View dy, const Pooling& pooling) override;    // avg_pool.cpp
+  bool gelu(View y, View x, bool tanh_form) override;                           // activation.cpp
+  bool gelu_backward(View dx, View x, View dy, bool tanh_form) override;        // activation.cpp
+  bool silu(View y, View x) override;                                           // activation.cpp
+  bool silu_backward(View dx, View x, View dy) override;                        // activation.cpp
   bool attention(View y, View lse, View q, View k, View v, View mask,
                  const AttentionOptions& options) override;
   bool attention_backward(View dq, View dk, View dv, View dy, View y, View lse, View q, View k, View v,

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "backends/cpu/vector_math.h"
@@ -25,6 +26,36 @@ template <class Vector, class T>
 template <class Vector, class T>
 [[gnu::always_inline]] inline void store(T* to, const Vector& x) {
   std::memcpy(to, &x, sizeof x);
+}
+
+/// x = from[0], from[stride], ..: a constant stride of 2 is read as two vectors.
+template <class Vector, class T>
+[[gnu::always_inline]] inline void load_strided(Vector& x, const T* from, std::int64_t stride) {
+  for (int lane = 0; lane < vector_lanes; ++lane) x[lane] = from[lane * stride];
+}
+template <class Vector, class T>
+[[gnu::always_inline]] inline void load_strided(Vector& x, const T* from,
+                                                std::integral_constant<std::int64_t, 1>) {
+  load(x, from);
+}
+template <class Vector, class T>
+[[gnu::always_inline]] inline void load_strided(Vector& x, const T* from,
+                                                std::integral_constant<std::int64_t, 2>) {
+  Vector first, second;
+  load(first, from), load(second, from + vector_lanes);
+  [&]<int... i>(std::integer_sequence<int, i...>) { x = __builtin_shufflevector(first, second, 2 * i...); }
+  (std::make_integer_sequence<int, vector_lanes>());
+}
+/// Calls body(stride), with a constant where it is 1 or 2.
+template <class Body>
+void with_stride(std::int64_t stride, const Body& body) {
+  if (stride == 1) {
+    body(std::integral_constant<std::int64_t, 1>());
+  } else if (stride == 2) {
+    body(std::integral_constant<std::int64_t, 2>());
+  } else {
+    body(stride);
+  }
 }
 
 /// The n values combined: the halves, then the halves of what comes out, and so on. combine(a, b): a takes b.
