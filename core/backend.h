@@ -209,6 +209,9 @@ class Backend {
   /// y = x weight^T + bias, y contiguous [rows, out], x [rows, in] and weight [out, in] of any strides, bias
   /// contiguous [out].
   virtual bool linear(View /*y*/, View /*x*/, View /*weight*/, View /*bias*/) { return false; }
+  /// y = the xs side by side along an axis, y contiguous, the xs of y's dtype, of any strides. A backend may
+  /// have no kernel for some strides.
+  virtual bool join(View /*y*/, std::span<const View> /*xs*/, int /*axis*/) { return false; }
   /// Along rows; of views [outer, d, inner] along d. A backend may have no kernel for these.
   virtual bool softmax(View /*y*/, View /*x*/, bool /*log*/) { return false; }
   /// dx from y (softmax: y * (dy - sum(y dy)); log: dy - exp(y) * sum(dy)).

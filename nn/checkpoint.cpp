@@ -1,6 +1,7 @@
 #include "nn/checkpoint.h"
 
 #include "core/number.h"
+#include "nn/safetensors_header.h"
 
 namespace norma::nn {
 namespace {
@@ -126,7 +127,9 @@ void load_checkpoint(const std::string& path, Checkpoint& checkpoint) {
   checkpoint.metadata = std::move(loaded.metadata);
 }
 
-Checkpoint peek_checkpoint(const std::string& path) { return head(load_safetensors(path).metadata, path); }
+Checkpoint peek_checkpoint(const std::string& path) {
+  return head(detail::read_safetensors_metadata(path), path);
+}
 
 StateDict load_model_state(const std::string& path) { return model_state(load_safetensors(path)); }
 

@@ -35,7 +35,8 @@ void save_checkpoint(const std::string& path, const Checkpoint& checkpoint);
 /// it or something does not fit; nothing has changed then. More in the file is no error.
 void load_checkpoint(const std::string& path, Checkpoint& checkpoint);
 
-/// The step and the texts alone, to build the model that load_checkpoint then fills.
+/// The step and the texts alone, read from the head of the file, to build the model that load_checkpoint then
+/// fills.
 Checkpoint peek_checkpoint(const std::string& path);
 
 /// The model's tensors alone: load_state_dict's argument.

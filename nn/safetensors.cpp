@@ -179,15 +179,33 @@ StateDict read_tensors(const std::vector<Span>& spans, const Source& source, std
   return tensors;
 }
 
-SafetensorsFile parse(const Source& source, const std::string& name) {
+// All but the tensors' bytes: `data` is where they begin, and the spans, which point into the header, cover
+// them.
+struct Outline {
+  detail::SafetensorsHeader header;
+  std::int64_t data;
+  std::vector<Span> spans;
+};
+
+Outline outline_of(const Source& source, const std::string& name) {
   const std::string header = header_of(source, name);
   const std::int64_t data = 8 + static_cast<std::int64_t>(header.size()), data_bytes = source.size - data;
-  detail::SafetensorsHeader parsed = detail::parse_safetensors_header(header, name);
+  Outline outline{detail::parse_safetensors_header(header, name), data, {}};
+  for (const Entry& entry : outline.header.entries)
+    outline.spans.push_back(checked_span(entry, data_bytes, name));
+  check_cover(outline.spans, data_bytes, name);
+  return outline;
+}
 
-  std::vector<Span> spans;
-  for (const Entry& entry : parsed.entries) spans.push_back(checked_span(entry, data_bytes, name));
-  check_cover(spans, data_bytes, name);
-  return {read_tensors(spans, source, data, name), std::move(parsed.metadata)};
+SafetensorsFile parse(const Source& source, const std::string& name) {
+  Outline outline = outline_of(source, name);
+  StateDict tensors = read_tensors(outline.spans, source, outline.data, name);
+  return {std::move(tensors), std::move(outline.header.metadata)};
+}
+
+Source source_of(const InputFile& file) {
+  return {file.size(),
+          [&](std::int64_t begin, void* out, std::int64_t count) { file.read(begin, out, count); }};
 }
 
 std::string quoted(const std::string& text, const std::string& file) {
@@ -278,8 +296,12 @@ SafetensorsFile parse_safetensors(std::string_view bytes, const std::string& nam
 
 SafetensorsFile load_safetensors(const std::string& path) {
   const InputFile file(path);
-  const auto read = [&](std::int64_t begin, void* out, std::int64_t count) { file.read(begin, out, count); };
-  return parse({file.size(), read}, path);
+  return parse(source_of(file), path);
+}
+
+Metadata detail::read_safetensors_metadata(const std::string& path) {
+  const InputFile file(path);
+  return outline_of(source_of(file), path).header.metadata;
 }
 
 std::vector<std::string> check_finite(const StateDict& tensors) {

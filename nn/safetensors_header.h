@@ -28,4 +28,7 @@ struct SafetensorsHeader {
 /// `file` stands for the file in messages. Throws Error on anything else.
 SafetensorsHeader parse_safetensors_header(std::string_view json, const std::string& file);
 
+/// The texts of a file. The header is checked as load_safetensors does; the tensors' bytes are not read.
+std::vector<std::pair<std::string, std::string>> read_safetensors_metadata(const std::string& path);
+
 }  // namespace norma::nn::detail

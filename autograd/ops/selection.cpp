@@ -51,18 +51,6 @@ Tensor one_hot(const Tensor& index, std::int64_t classes, DType dtype) {
   return Tensor(y.to(dtype));
 }
 
-Tensor stack(const std::vector<Tensor>& xs, int axis) {
-  NORMA_CHECK(!xs.empty(), "stack: needs at least one tensor");
-  std::vector<Tensor> thick;
-  for (const Tensor& x : xs) {
-    check_defined("stack", "an element", x);
-    NORMA_CHECK(x.shape() == xs[0].shape(), "stack: all tensors must have one shape, got ", xs[0].shape(),
-                " and ", x.shape());
-    thick.push_back(x.unsqueeze(normalize_axis(axis, x.dim() + 1, "stack")));
-  }
-  return cat(thick, normalize_axis(axis, xs[0].dim() + 1, "stack"));
-}
-
 std::vector<Tensor> Tensor::split(std::int64_t size, int axis) const {
   check_defined("split", "x", *this);
   NORMA_CHECK(size >= 1, "split: size must be at least 1, got ", size);

@@ -20,6 +20,24 @@ struct EmbedPart {
   Gradients operator()(const Backward& b) const { return {embed_slice(b.dy, shape, part)}; }
 };
 
+/// The parts, whose shapes fit, side by side along an axis of extent `extent`: by the kernel for it, else one
+/// by one.
+Array joined(const std::vector<Array>& parts, int axis, std::int64_t extent) {
+  const Array& first = parts[0];
+  Array whole = Array::empty(first.shape().with(axis, extent), first.dtype(), first.device());
+  std::vector<View> views;
+  views.reserve(parts.size());
+  for (const Array& part : parts) views.push_back(part.view());
+  if (backend(whole.device()).join(whole.view(), views, axis)) return whole;
+  std::int64_t start = 0;
+  for (const Array& part : parts) {
+    const std::int64_t stop = start + part.shape()[axis];
+    whole.slice(axis, {start, stop}).copy_from(part);
+    start = stop;
+  }
+  return whole;
+}
+
 }  // namespace
 
 Tensor Tensor::reshape(std::vector<std::int64_t> extents) const {
@@ -186,14 +204,35 @@ Tensor cat(const std::vector<Tensor>& xs, int axis) {
                 x.device());
     starts.push_back(starts.back() + x.size(place));
   }
-  Array value = Array::empty(xs[0].shape().with(place, starts.back()), xs[0].dtype(), xs[0].device());
-  for (std::size_t i = 0; i < xs.size(); ++i)
-    value.slice(place, {starts[i], starts[i + 1]}).copy_from(xs[i].array());
-  return record("cat", std::move(value), std::span<const Tensor>(xs),
+  std::vector<Array> parts;
+  for (const Tensor& x : xs) parts.push_back(x.array());
+  Array whole = joined(parts, place, starts.back());
+  return record("cat", std::move(whole), std::span<const Tensor>(xs),
                 [place, starts = std::move(starts)](const Backward& b) {
                   Gradients gradients(starts.size() - 1);
                   for (std::size_t i = 0; i < gradients.size(); ++i) {
                     if (b.needs(i)) gradients[i] = b.dy.slice(place, {starts[i], starts[i + 1]});
+                  }
+                  return gradients;
+                });
+}
+
+Tensor stack(const std::vector<Tensor>& xs, int axis) {
+  NORMA_CHECK(!xs.empty(), "stack: needs at least one tensor");
+  for (const Tensor& x : xs) check_defined("stack", "an element", x);
+  const int place = normalize_axis(axis, xs[0].dim() + 1, "stack");
+  std::vector<Array> parts;
+  for (const Tensor& x : xs) {
+    NORMA_CHECK(x.shape() == xs[0].shape(), "stack: all tensors must have one shape, got ", xs[0].shape(),
+                " and ", x.shape());
+    kernels::check_same_kind("stack", xs[0].array(), x.array());
+    parts.push_back(x.array().unsqueeze(place));
+  }
+  return record("stack", joined(parts, place, static_cast<std::int64_t>(xs.size())),
+                std::span<const Tensor>(xs), [place, count = xs.size()](const Backward& b) {
+                  Gradients gradients(count);
+                  for (std::size_t i = 0; i < count; ++i) {
+                    if (b.needs(i)) gradients[i] = b.dy.select(place, static_cast<std::int64_t>(i));
                   }
                   return gradients;
                 });

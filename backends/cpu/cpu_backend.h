@@ -16,6 +16,7 @@ class CpuBackend final : public Backend {
   void download(void* host, const void* device_data, std::int64_t bytes) override;
 
   void copy(View y, View x) override;                                                    // copy.cpp
+  bool join(View y, std::span<const View> xs, int axis) override;                        // join.cpp
   void fill(View y, double value, std::int64_t integral) override;                       // copy.cpp
   void unary(Unary op, View y, View x, double a, double b) override;                     // unary.cpp
   void binary(Binary op, View y, View a, View b) override;                               // binary.cpp

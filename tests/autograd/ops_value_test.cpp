@@ -174,6 +174,11 @@ TEST_CASE("split, chunk and stack") {
   CHECK(x.chunk(3, 1).size() == 2);
   CHECK_THROWS_MESSAGE_HAS(x.split(0), "split: size must be at least 1");
   CHECK(stack({x, x}, -1).shape() == Shape{7, 2, 2});
+  CHECK(stack({x, -1 * x, x * x}, -1).select(-1, 1).to_vector<double>() == (-1 * x).to_vector<double>());
+  CHECK(stack({tensor({1}).reshape({}), tensor({2}).reshape({})}).to_vector<float>() ==
+        std::vector<float>{1, 2});
+  CHECK_THROWS_MESSAGE_HAS(stack({x, x.to(f32)}),
+                           "stack: operands must have one dtype and device, got f64 [7, 2] on cpu");
   CHECK_THROWS_MESSAGE_HAS(stack({x, tensor({1})}), "stack: all tensors must have one shape");
   CHECK_THROWS_MESSAGE_HAS(stack({}), "stack: needs at least one tensor");
 }

@@ -1,4 +1,5 @@
-// Copies between views of every order of axes, against a loop over the indices.
+// Copies between views of every order of axes, and of several arrays into one, against a loop over the
+// indices.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -56,6 +57,37 @@ void check_orders(const Shape& shape, DType from, DType to) {
   } while (std::next_permutation(axes.begin(), axes.end()));
 }
 
+/// `count` arrays of the shape, but for an axis in which every fourth has another extent, side by side. Every
+/// third lies in wider memory where that leaves rows; in a second go all are turned.
+void check_joined(const Shape& shape, DType dtype, int axis, int count) {
+  CAPTURE(axis);
+  CAPTURE(count);
+  const bool columns = shape[axis] == 1;
+  for (const bool turned : {false, true}) {
+    std::vector<Array> parts;
+    std::vector<View> views;
+    std::int64_t extent = 0;
+    for (int i = 0; i < count; ++i) {
+      const Shape own = i % 4 == 3 && !columns ? shape.with(axis, shape[axis] + i) : shape;
+      const Array wide = numbered(own.with(2, own[2] + (axis == 2 ? i % 3 / 2 : 0)), dtype);
+      const Array part = wide.slice(2, {0, own[2]});
+      parts.push_back(turned ? part.transpose(0, 2).clone().transpose(0, 2) : part);
+      views.push_back(parts.back().view());
+      extent += own[axis];
+    }
+    const Array y = Array::full(shape.with(axis, extent), 1, dtype);
+    const bool is_joined = backend(cpu).join(y.view(), views, axis);
+    CHECK((turned || is_joined));
+    if (!is_joined) continue;
+    std::int64_t start = 0;
+    for (const Array& part : parts) {
+      const std::int64_t stop = start + part.shape()[axis];
+      CHECK(same_elements(y.slice(axis, {start, stop}), part));
+      start = stop;
+    }
+  }
+}
+
 TEST_SUITE("copies") {
   TEST_CASE("of every order of axes") {
     for (const Shape& shape : {Shape{3, 5, 40}, Shape{2, 33, 17}, Shape{4, 2, 70}, Shape{7, 8, 9},
@@ -81,6 +113,19 @@ TEST_SUITE("copies") {
       CHECK(same_elements(y.transpose(0, 1).clone(), x));
       CHECK(same_elements(y.slice(0, {1, Slice::end, 3}).transpose(0, 1).clone(),
                           x.slice(1, {1, Slice::end, 3})));
+    }
+  }
+
+  TEST_CASE("of several arrays, side by side along each axis") {
+    for (const DType dtype : {f32, f64, i64, boolean}) {
+      CAPTURE(dtype);
+      for (const Shape& shape : {Shape{3, 5, 40}, Shape{1, 70, 1}, Shape{200, 301, 1}, Shape{2, 0, 3}}) {
+        CAPTURE(shape);
+        for (int axis = 0; axis < 3; ++axis) check_joined(shape, dtype, axis, 4);
+      }
+      // Single columns: few, as wide as a tile, and more; several blocks of rows.
+      for (const int count : {1, 2, 3, 5, 8, 32, 41}) check_joined({33, 100, 1}, dtype, 2, count);
+      check_joined({4099, 1, 1}, dtype, 2, 19);
     }
   }
 }

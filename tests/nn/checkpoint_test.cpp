@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <fstream>
+
 #include "autograd/ops.h"
 #include "core/file.h"
 #include "nn/linear.h"
@@ -149,6 +151,9 @@ TEST_CASE("the file holds the model under its own names, so others can read the 
   const auto peeked = nn::peek_checkpoint(folder.path("a"));
   CHECK(peeked.step == 1);
   CHECK(peeked.metadata == run.checkpoint.metadata);
+  const std::string bytes = read_file(folder.path("a"));
+  std::ofstream(folder.path("cut"), std::ios::binary) << bytes.substr(0, bytes.size() - 1);
+  CHECK_THROWS_MESSAGE_HAS(nn::peek_checkpoint(folder.path("cut")), "reach beyond");
 
   Run other(5);
   other.model.load_state_dict(nn::load_model_state(folder.path("a")));
