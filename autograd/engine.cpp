@@ -259,11 +259,13 @@ class Walk {
     return edge.node != nullptr ? waiting_.of(edge.node) : leaf_gradients_.of(edge.leaf);
   }
 
-  void add_part(const Node& node, const Part& part, const Backward& call) {
+  void add_part(const Node& node, const Backward& call) {
+    const Part* const part = node.part();
+    NORMA_ASSERT(part != nullptr);
     if (!call.needs(0)) return;
     detail::ProfileSpan span(detail::SpanKind::backward, node.name);
     const Array& dy = call.dy.array();
-    sum_at(node.edges[0]).add_part(dy, node.edges[0].shape(), part);
+    sum_at(node.edges[0]).add_part(dy, node.edges[0].shape(), *part);
     if (span.is_noted()) [[unlikely]] {
       span.moved(2 * dy.numel() * size_of(dy.dtype()));
       if (!is_host(node.device)) backend(node.device).synchronize();
@@ -280,10 +282,7 @@ class Walk {
     const AnomalyMode pause(false);  // the node is to be named, not an op of its rule
     const Backward call{dy, node, std::span<const bool>(wanted, count), options_.create_graph};
     if (node.adds_gradients && !options_.create_graph && !watched && !add_to_sums(node, call, wanted)) return;
-    if (const Part* const part = node.part(); part != nullptr && !options_.create_graph && !watched) {
-      add_part(node, *part, call);
-      return;
-    }
+    if (node.is_part && !options_.create_graph && !watched) return add_part(node, call);
     Gradients gradients = run_rule(node, call);
     NORMA_CHECK(gradients.size() == count, "backward of ", node.name, ": returned ", gradients.size(),
                 " gradients for ", count, " inputs");

@@ -66,17 +66,9 @@ class GradientSum::Written {
   std::vector<Places> places_;  // in order, with gaps between them
 };
 
-GradientSum::GradientSum() = default;
-GradientSum::~GradientSum() = default;
-GradientSum::GradientSum(GradientSum&&) noexcept = default;
-GradientSum& GradientSum::operator=(GradientSum&&) noexcept = default;
+void GradientSum::Free::operator()(Written* written) const { delete written; }
 
-void GradientSum::add(Tensor gradient) {
-  Tensor& sum = total();
-  if (!sum.defined()) {
-    sum = std::move(gradient);
-    return;
-  }
+void GradientSum::add_to(Tensor& sum, const Tensor& gradient) {
   const ProfileSpan span(SpanKind::backward, "(sum of gradients)");
   if (!grad_enabled() && is_ours_alone(sum)) {
     kernels::binary_in_place(Binary::add, sum.array(), gradient.array(), "add_");
@@ -88,7 +80,7 @@ void GradientSum::add(Tensor gradient) {
 void GradientSum::add_part(const Array& gradient, const Shape& shape, const Part& part) {
   if (!sum_.defined()) {
     sum_ = Tensor(Array::empty(shape, gradient.dtype(), gradient.device()));
-    written_ = std::make_unique<Written>(shape, part);
+    written_.reset(new Written(shape, part));
   }
   if (gradient.numel() == 0) return;
   if (written_ != nullptr && written_->add(part)) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "autograd/node.h"
 
@@ -11,13 +12,14 @@ namespace norma::detail {
 
 class GradientSum {
  public:
-  GradientSum();
-  ~GradientSum();
-  GradientSum(GradientSum&&) noexcept;
-  GradientSum& operator=(GradientSum&&) noexcept;
-
   /// sum += gradient, in place where nobody else can see it.
-  void add(Tensor gradient);
+  void add(Tensor gradient) {
+    if (Tensor& sum = total(); sum.defined()) {
+      add_to(sum, gradient);
+    } else {
+      sum = std::move(gradient);
+    }
+  }
   /// sum[part] += gradient, without history. `shape`: of the whole sum.
   void add_part(const Array& gradient, const Shape& shape, const Part& part);
   /// Undefined while nothing was added.
@@ -28,11 +30,15 @@ class GradientSum {
 
  private:
   class Written;
+  struct Free {
+    void operator()(Written* written) const;
+  };
 
+  static void add_to(Tensor& sum, const Tensor& gradient);
   void fill_the_rest();
 
   Tensor sum_;
-  std::unique_ptr<Written> written_;  // where sum_ has values; null: everywhere
+  std::unique_ptr<Written, Free> written_;  // where sum_ has values; null: everywhere
 };
 
 /// True when the tensor and its memory are held by this handle only: it may be overwritten.

@@ -116,8 +116,8 @@ struct Node : std::enable_shared_from_this<Node> {
   /// Asked only of nodes with adds_gradients: sum += the gradient of input i, in sum's memory. False where
   /// the node cannot; backward() gives that gradient then.
   virtual bool add_gradient(std::size_t /*i*/, const Array& /*sum*/, const Backward&) { return false; }
-  /// Of a node whose only input has gradient dy in this part, and none elsewhere; null for others. backward()
-  /// gives the same.
+  /// Asked only of nodes with is_part: their only input has gradient dy in this part, and none elsewhere.
+  /// backward() gives the same. Null once released.
   virtual const Part* part() const { return nullptr; }
   /// Drops saved values; a later backward through this node throws.
   virtual void release() = 0;
@@ -130,6 +130,7 @@ struct Node : std::enable_shared_from_this<Node> {
   Device device = Device::cpu;
   bool released = false;
   bool adds_gradients = false;
+  bool is_part = false;
   Array kept_output;  // with keep_output
   std::int64_t kept_version = 0;
   std::vector<Hook> hooks;
@@ -155,7 +156,9 @@ concept IsPartRule = requires(const Rule& rule) {
 
 template <class Rule>
 struct RuleNode final : Node {
-  RuleNode(const char* name_, std::size_t inputs, Rule rule_) : Node(name_, inputs), rule(std::move(rule_)) {}
+  RuleNode(const char* name_, std::size_t inputs, Rule rule_) : Node(name_, inputs), rule(std::move(rule_)) {
+    is_part = IsPartRule<Rule>;
+  }
   Gradients backward(const Backward& call) override { return (*rule)(call); }
   const Part* part() const override {
     if constexpr (IsPartRule<Rule>) return rule ? &rule->part : nullptr;
