@@ -310,7 +310,7 @@ class Backend {
   virtual bool binary_gradient(Binary, int /*operand*/, View /*d*/, View /*dy*/, View /*a*/, View /*b*/) {
     return false;
   }
-  // Convolution and its gradient: x and dx [n, channels, h, w], y and dy [n, filters, places h, places w],
+  // Convolution and its gradients: x and dx [n, channels, h, w], y and dy [n, filters, places h, places w],
   // weight [filters, channels / groups, kernel h, kernel w], bias [filters], optional. A backend may have no
   // kernel for some shapes.
   virtual bool convolution(View /*y*/, View /*x*/, View /*weight*/, View /*bias*/, const Window&,
@@ -319,6 +319,10 @@ class Backend {
   }
   virtual bool convolution_input_gradient(View /*dx*/, View /*dy*/, View /*weight*/, const Window&,
                                           std::int64_t /*groups*/) {
+    return false;
+  }
+  virtual bool convolution_weight_gradient(View /*dweight*/, View /*dy*/, View /*x*/, const Window&,
+                                           std::int64_t /*groups*/) {
     return false;
   }
   // Pools: x and dx [n, channels, h, w], y and dy [n, channels, places h, places w].

@@ -1,9 +1,9 @@
 // Convolution as unfold and one matrix product for each group and image (im2col + GEMM):
 //   columns [n, groups, rows, places] = unfold(x), rows = channels / groups * taps
 //   y [n, groups, filters, places] = weight [groups, filters, rows] columns + bias
-// Where a backend has no kernel for that, and for the weight's gradient, products go through the images in
-// chunks, so that the columns of few of them exist at a time. Chunks follow from the shapes alone: no result
-// depends on the number of threads.
+// Where a backend has no kernel for that, or for a gradient, products go through the images in chunks, so
+// that the columns of few of them exist at a time. Chunks follow from the shapes alone: no result depends on
+// the number of threads.
 #include <algorithm>
 
 #include "autograd/convolution.h"
@@ -146,6 +146,8 @@ struct ConvolutionOp {
   static Array weight_gradient(const Plan& p, const Array& dy, const Array& images, const Array& weight) {
     Backend& device = backend(weight.device());
     Array dweight = Array::zeros(weight.shape(), weight.dtype(), weight.device());
+    if (device.convolution_weight_gradient(dweight.view(), dy.view(), images.view(), p.window, p.groups))
+      return dweight;
     const std::int64_t side = p.chunk();
     const Columns columns(p, images);
     const auto scratch = [&](std::int64_t count) {

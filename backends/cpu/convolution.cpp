@@ -8,7 +8,7 @@
 
 #include "backends/cpu/blas.h"
 #include "backends/cpu/cpu_backend.h"
-#include "backends/cpu/lane_vector.h"
+#include "backends/cpu/depthwise.h"
 #include "backends/cpu/scratch.h"
 #include "backends/cpu/windows.h"
 #include "backends/elementwise.h"
@@ -44,13 +44,6 @@ struct Layout {
   /// Enough tasks for some threads; rows of places that are too long to be a block, and fewer tasks, are left
   /// to products of whole images.
   bool has_blocks() const { return planes.columns <= widest && images * groups * blocks() >= 4; }
-  /// One channel and few filters in each of the groups.
-  bool is_depthwise() const {
-    for (int axis = 0; axis < 2; ++axis)
-      if (planes.window.padding[axis] > planes.window.dilation[axis] * planes.window.kernel[axis])
-        return false;
-    return channels == 1 && filters <= 2 && groups > 1 && planes.columns >= 8;
-  }
   /// Rows of places of a block: fewer places make thin products, more leave the cache.
   std::int64_t height() const {
     const std::int64_t most = std::clamp(block_values / rows, most_places / 2, most_places);
@@ -82,81 +75,6 @@ Matrix<const T> columns_of(const Layout& l, const PlaceRows& which, T* memory, c
 
 /// Values of memory that columns_of takes.
 std::int64_t room(const Layout& l) { return l.pointwise ? 1 : l.rows * l.height() * l.planes.columns; }
-
-/// A plane x with its padding of zeros; behind the last row come zeros for `beyond` more.
-template <class T>
-void pad_plane(const Planes& p, T* padded, const T* x, std::int64_t beyond) {
-  const std::int64_t top = p.window.padding[0], left = p.window.padding[1], width = p.width + 2 * left;
-  std::fill_n(padded, (p.height + 2 * top) * width + beyond, T(0));
-  for (std::int64_t row = 0; row < p.height; ++row)
-    std::copy_n(x + row * p.width, p.width, padded + (row + top) * width + left);
-}
-
-/// Groups of one channel (depthwise): a product with the columns would have as many rows as a channel has
-/// filters, so the taps are added up row by row of y instead, a few places at a time.
-template <class T>
-void convolve_planes(const Layout& l, T* y, const T* x, const T* weight, const T* bias) {
-  constexpr int lanes = vector_lanes;
-  const Planes& p = l.planes;
-  const Window& w = p.window;
-  const std::int64_t width = p.width + 2 * w.padding[1], height = p.height + 2 * w.padding[0];
-  const std::int64_t beyond = lanes * w.stride[1];  // read, and not used
-  const double work = static_cast<double>(l.filters * p.taps()) * static_cast<double>(l.places());
-  parallel_for(l.images * l.groups, Layout::tasks(8 * work), [&](std::int64_t begin, std::int64_t end) {
-    Scratch<T> memory(height * width + beyond);
-    const auto filter = [&](T* to, const T* taps, T start) {
-      with_stride(w.stride[1], [&](auto stride) {
-        for (std::int64_t row = 0; row < p.rows; ++row) {
-          for (std::int64_t first = 0; first < p.columns; first += lanes) {
-            const T* const corner = memory.data() + row * w.stride[0] * width + first * stride;
-            LaneVector<T> sums = LaneVector<T>{} + start, seen{};
-            for (std::int64_t i = 0; i < w.kernel[0]; ++i) {
-              const T* const from = corner + i * w.dilation[0] * width;
-              for (std::int64_t j = 0; j < w.kernel[1]; ++j) {
-                load_strided(seen, from + j * w.dilation[1], stride);
-                sums += taps[i * w.kernel[1] + j] * seen;
-              }
-            }
-            T* const target = to + row * p.columns + first;
-            if (p.columns - first >= lanes) {
-              store(target, sums);
-            } else {
-              for (int lane = 0; lane < p.columns - first; ++lane) target[lane] = sums[lane];
-            }
-          }
-        }
-      });
-    };
-    for (std::int64_t entry = begin; entry < end; ++entry) {
-      pad_plane(p, memory.data(), x + l.x_of(entry), beyond);
-      for (std::int64_t f = 0; f < l.filters; ++f) {
-        const T start = bias == nullptr ? T(0) : bias[entry % l.groups * l.filters + f];
-        filter(y + l.y_of(entry) + f * l.places(), weight + l.weight_of(entry) + f * l.rows, start);
-      }
-    }
-  });
-}
-
-/// The gradient of planes that one filter each moves over by single steps is a convolution itself: of dy,
-/// with the taps in reverse order, and dilation * (kernel - 1) - padding zeros on both sides.
-bool is_reversible(const Layout& l) {
-  const Window& w = l.planes.window;
-  for (int axis = 0; axis < 2; ++axis)
-    if (w.stride[axis] != 1 || w.padding[axis] > w.dilation[axis] * (w.kernel[axis] - 1)) return false;
-  return l.is_depthwise() && l.filters == 1 && l.planes.width >= 8;
-}
-
-template <class T>
-void reversed_convolve_planes(View dx, View dy, View weight, Window w, std::int64_t groups) {
-  for (int axis = 0; axis < 2; ++axis)
-    w.padding[axis] = w.dilation[axis] * (w.kernel[axis] - 1) - w.padding[axis];
-  const Layout l(dy, weight, w, groups);
-  Scratch<T> reversed(groups * l.rows);
-  const T* const taps = pointer<T>(weight);
-  for (std::int64_t group = 0; group < groups; ++group)
-    std::reverse_copy(taps + group * l.rows, taps + (group + 1) * l.rows, reversed.data() + group * l.rows);
-  convolve_planes<T>(l, pointer<T>(dx), pointer<T>(dy), reversed.data(), nullptr);
-}
 
 template <class T>
 void convolve(const Layout& l, T* y, const T* x, const T* weight, const T* bias) {
@@ -208,25 +126,25 @@ void input_gradient(const Layout& l, T* dx, const T* dy, const T* weight) {
 
 bool CpuBackend::convolution(View y, View x, View weight, View bias, const Window& window,
                              std::int64_t groups) {
-  if (y.numel() == 0 || weight.numel() == 0 || !Layout(x, weight, window, groups).has_blocks()) return false;
+  if (y.numel() == 0 || weight.numel() == 0) return false;
+  if (is_depthwise(x, weight, window, groups)) {
+    depthwise(y, x, weight, bias, window, groups);
+    return true;
+  }
+  if (!Layout(x, weight, window, groups).has_blocks()) return false;
   for_float(x.dtype, "conv2d", [&]<class T>() {
-    const Layout layout(x, weight, window, groups);
-    (layout.is_depthwise() ? convolve_planes<T>
-                           : convolve<T>)(layout, pointer<T>(y), pointer<T>(x), pointer<T>(weight),
-                                          bias.data == nullptr ? nullptr : pointer<T>(bias));
+    convolve<T>(Layout(x, weight, window, groups), pointer<T>(y), pointer<T>(x), pointer<T>(weight),
+                bias.data == nullptr ? nullptr : pointer<T>(bias));
   });
   return true;
 }
 
 bool CpuBackend::convolution_input_gradient(View dx, View dy, View weight, const Window& window,
                                             std::int64_t groups) {
-  if (dy.numel() == 0 || weight.numel() == 0 || !Layout(dx, weight, window, groups).has_blocks())
-    return false;
-  if (is_reversible(Layout(dx, weight, window, groups))) {
-    for_float(dx.dtype, "conv2d",
-              [&]<class T>() { reversed_convolve_planes<T>(dx, dy, weight, window, groups); });
+  if (dy.numel() == 0 || weight.numel() == 0) return false;
+  if (is_depthwise(dx, weight, window, groups) && depthwise_input_gradient(dx, dy, weight, window, groups))
     return true;
-  }
+  if (!Layout(dx, weight, window, groups).has_blocks()) return false;
   // A plane is one task's: its columns must fit, and there must be tasks enough.
   if (dx.shape[0] * groups < 4 ||
       weight.shape[2] * weight.shape[3] * dy.shape[2] * dy.shape[3] > block_values)
@@ -234,6 +152,13 @@ bool CpuBackend::convolution_input_gradient(View dx, View dy, View weight, const
   for_float(dx.dtype, "conv2d", [&]<class T>() {
     input_gradient<T>(Layout(dx, weight, window, groups), pointer<T>(dx), pointer<T>(dy), pointer<T>(weight));
   });
+  return true;
+}
+
+bool CpuBackend::convolution_weight_gradient(View dweight, View dy, View x, const Window& window,
+                                             std::int64_t groups) {
+  if (dy.numel() == 0 || dweight.numel() == 0 || !is_depthwise(x, dweight, window, groups)) return false;
+  depthwise_weight_gradient(dweight, dy, x, window, groups);
   return true;
 }
 

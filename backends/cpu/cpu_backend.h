@@ -70,6 +70,8 @@ class CpuBackend final : public Backend {
                    std::int64_t groups) override;  // convolution.cpp
   bool convolution_input_gradient(View dx, View dy, View weight, const Window& window,
                                   std::int64_t groups) override;
+  bool convolution_weight_gradient(View dweight, View dy, View x, const Window& window,
+                                   std::int64_t groups) override;
   bool max_pool(View y, View chosen, View x, const Pooling& pooling) override;  // max_pool.cpp
   bool max_pool_backward(View dx, View dy, View chosen) override;               // max_pool.cpp
   bool avg_pool(View y, View x, const Pooling& pooling) override;               // avg_pool.cpp

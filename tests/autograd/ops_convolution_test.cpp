@@ -83,20 +83,65 @@ TEST_CASE("conv2d equals seven plain loops: kernels, strides, padding, dilation,
   CHECK(count == 72);
 }
 
-TEST_CASE("depthwise conv2d equals seven plain loops on wide planes, gradients the definition's") {
-  for (const std::int64_t filters : {1, 2})
-    for (const Size2d stride : {Size2d(1), Size2d(2, 1), Size2d(1, 3)})
-      for (const Size2d padding : {Size2d(0), Size2d(2, 1)}) {
-        const Conv2dOptions options{.stride = stride, .padding = padding, .dilation = {1, 2}, .groups = 3};
-        const Tensor x = drawn({2, 3, 7, 77}, 1).set_requires_grad();
-        const Tensor weight = drawn({3 * filters, 1, 2, 3}, 2).set_requires_grad();
-        const Tensor bias = filters == 1 ? drawn({3}, 3) : Tensor();
-        const Tensor y = conv2d(x, weight, bias, options), dy = drawn(y.shape(), 4);
-        CHECK(largest_difference(y, plain_conv2d(x, weight, bias, options)) < 1e-12);
-        const auto gradients = grad({y}, {x, weight}, {dy});
+TEST_CASE("depthwise conv2d equals seven plain loops, gradients the definition's") {
+  int count = 0;
+  for (const Size2d kernel : {Size2d(1), Size2d(2, 3), Size2d(3), Size2d(4, 5), Size2d(5, 2), Size2d(7)})
+    for (const Size2d stride : {Size2d(1), Size2d(2), Size2d(2, 1), Size2d(1, 3)})
+      for (const Size2d padding : {Size2d(0), Size2d(1), Size2d(3, 2)}) {
+        if (padding.height > kernel.height || padding.width > kernel.width) continue;
+        // planes of one row and of many, rows shorter than a vector, and longer than one
+        for (const Size2d plane : {Size2d(7, 9), Size2d(14, 14), Size2d(8, 39), Size2d(kernel.height, 21)}) {
+          const std::int64_t filters = 1 + count % 2, dilation = plane.width > 20 ? 1 + count % 3 / 2 : 1;
+          const Conv2dOptions options{
+              .stride = stride, .padding = padding, .dilation = {1, dilation}, .groups = 3};
+          const Tensor x = drawn({2, 3, plane.height, plane.width}, 1).set_requires_grad();
+          const Tensor weight = drawn({3 * filters, 1, kernel.height, kernel.width}, 2).set_requires_grad();
+          const Tensor bias = count % 5 == 0 ? drawn({3 * filters}, 3) : Tensor();
+          CAPTURE(count);
+          const Tensor y = conv2d(x, weight, bias, options), dy = drawn(y.shape(), 4);
+          CHECK(largest_difference(y, plain_conv2d(x, weight, bias, options)) < 1e-12);
+          const auto gradients = grad({y}, {x, weight}, {dy});
+          const DefinitionsOnly definitions;
+          const auto want = grad({conv2d(x, weight, bias, options)}, {x, weight}, {dy});
+          for (std::size_t i = 0; i < 2; ++i) CHECK(largest_difference(gradients[i], want[i]) < 1e-11);
+          ++count;
+        }
+      }
+}
+
+TEST_CASE("depthwise conv2d passes infinity and NaN where the definition does") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const auto same = [](const Tensor& a, const Tensor& b) {
+    const auto u = a.to_vector<double>(), v = b.to_vector<double>();
+    bool all = u.size() == v.size();
+    for (std::size_t i = 0; all && i < u.size(); ++i)
+      all = std::isfinite(u[i]) ? std::abs(u[i] - v[i]) < 1e-11
+                                : u[i] == v[i] || (u[i] != u[i] && v[i] != v[i]);
+    return all;
+  };
+  for (const int dirty : {0, 1, 2})  // x, weight, dy
+    for (const double value : {infinity, std::nan("")})
+      for (const std::int64_t stride : {1, 2}) {
+        std::vector<Tensor> in = {drawn({2, 2, 9, 19}, 1), drawn({2, 1, 3, 3}, 2)};
+        const Conv2dOptions options{.stride = stride, .padding = 1, .groups = 2};
+        in.push_back(drawn(conv2d(in[0], in[1], {}, options).shape(), 3));
+        const std::size_t which = static_cast<std::size_t>(dirty);
+        std::vector<double> values = in[which].to_vector<double>();
+        values[values.size() / 2 + 4] = value;
+        in[which] = tensor(values, in[which].shape());
+        for (std::size_t i = 0; i < 2; ++i) in[i].set_requires_grad();
+        const auto run = [&] {
+          const Tensor y = conv2d(in[0], in[1], {}, options);
+          std::vector<Tensor> all = grad({y}, {in[0], in[1]}, {in[2]});
+          all.push_back(y.detach());
+          return all;
+        };
+        const auto got = run();
         const DefinitionsOnly definitions;
-        const auto want = grad({conv2d(x, weight, bias, options)}, {x, weight}, {dy});
-        for (std::size_t i = 0; i < 2; ++i) CHECK(largest_difference(gradients[i], want[i]) < 1e-11);
+        const auto want = run();
+        CAPTURE(dirty);
+        CAPTURE(stride);
+        for (std::size_t i = 0; i < 3; ++i) CHECK(same(got[i], want[i]));
       }
 }
 
@@ -130,13 +175,18 @@ TEST_CASE("several chunks of images give what one image at a time gives, gradien
 
 TEST_CASE("R95 convolution on any number of threads: the same bits") {
   const Threads restore(1);
-  for (const Shape& shape : {Shape{40, 8, 32, 32}, Shape{2, 64, 30, 30}}) {
-    const std::int64_t channels = shape[1];
+  struct Case {
+    Shape shape;
+    std::int64_t groups;
+  };
+  for (const auto& [shape, groups] :
+       {Case{{40, 8, 32, 32}, 1}, {{2, 64, 30, 30}, 1}, {{40, 16, 30, 30}, 16}}) {
+    const std::int64_t channels = shape[1] / groups;
     const Tensor x = drawn(shape, 1, f32).set_requires_grad();
     const Tensor weight = drawn({16, channels, 3, 3}, 2, f32).set_requires_grad();
     const Tensor bias = drawn({16}, 3, f32).set_requires_grad();
-    const auto run = [&] {
-      const Tensor y = conv2d(x, weight, bias, {.padding = 1});
+    const auto run = [&, count = groups] {
+      const Tensor y = conv2d(x, weight, bias, {.padding = 1, .groups = count});
       std::vector<Tensor> all = grad({y}, {x, weight, bias}, {drawn(y.shape(), 4, f32)});
       all.push_back(y.detach());
       return all;
@@ -161,6 +211,22 @@ TEST_CASE("f32 convolution follows f64") {
   const auto wide = grad({y}, {x, weight}, {dy}), narrow = grad({y32}, {x32, weight32}, {dy.to(f32)});
   CHECK(largest_difference(wide[0], narrow[0]) < 1e-4);
   CHECK(largest_difference(wide[1], narrow[1]) < 2e-4);
+}
+
+TEST_CASE("depthwise f32 convolution follows f64, also its sums over many places") {
+  const Tensor x = drawn({32, 2, 56, 56}, 1).to(f32), weight = drawn({2, 1, 3, 3}, 2).to(f32);
+  const Tensor dy = drawn(x.shape(), 3).to(f32);
+  const auto run = [&](DType dtype) {
+    const Tensor a = x.to(dtype).set_requires_grad(), b = weight.to(dtype).set_requires_grad();
+    const Tensor y = conv2d(a, b, {}, {.padding = 1, .groups = 2});
+    std::vector<Tensor> all = grad({y}, {a, b}, {dy.to(dtype)});
+    all.push_back(y.detach());
+    return all;
+  };
+  const auto wide = run(f64), narrow = run(f32);
+  CHECK(largest_difference(wide[0], narrow[0]) < 1e-5);
+  CHECK(largest_difference(wide[1], narrow[1]) < 2e-4);  // sums of 1e5 products of size 1, about 300
+  CHECK(largest_difference(wide[2], narrow[2]) < 1e-5);
 }
 
 TEST_CASE("an empty batch gives an empty result, a zero weight gradient, and a zero input gradient") {
