@@ -285,6 +285,29 @@ void correlate_plane(const Frame& f, double* totals, const T* dy, const T* x) {
   });
 }
 
+/// The same place by place. Behind the last place of a row the vectors above multiply zeros by values of x,
+/// which gives NaN where these are not finite.
+template <class T>
+void correlate_exactly(const Frame& f, double* totals, const T* dy, const T* x) {
+  const std::int64_t dy_pitch = whole_vectors(f.columns);
+  for (std::int64_t tap = 0; tap < f.taps(); ++tap) {
+    const T* const corner =
+        x + tap / f.kernel[1] * f.dilation[0] * f.pitch + tap % f.kernel[1] * f.dilation[1];
+    for (std::int64_t row = 0; row < f.rows; ++row)
+      for (std::int64_t column = 0; column < f.columns; ++column)
+        totals[tap * lanes] += double(dy[row * dy_pitch + column]) *
+                               double(corner[row * f.stride[0] * f.pitch + column * f.stride[1]]);
+  }
+}
+
+template <class T>
+bool all_finite(std::int64_t n, const T* x) {
+  T zeros = 0;  // 0 times infinity or NaN is NaN
+#pragma omp simd reduction(+ : zeros)
+  for (std::int64_t i = 0; i < n; ++i) zeros += T(0) * x[i];
+  return zeros == 0;
+}
+
 /// dweight [channels, filters, taps] of planes x [images, channels, ..], dy [images, channels, filters, ..].
 template <class T>
 void correlate_planes(const Frame& f, std::int64_t images, std::int64_t channels, std::int64_t filters,
@@ -301,11 +324,13 @@ void correlate_planes(const Frame& f, std::int64_t images, std::int64_t channels
       for (std::int64_t image = 0; image < images; ++image) {
         const std::int64_t plane = image * channels + channel;
         lay_out(f, memory.data(), x + plane * f.height * f.width);
+        const auto correlate_with =
+            all_finite(f.size, memory.data()) ? correlate_plane<T> : correlate_exactly<T>;
         for (std::int64_t filter = 0; filter < filters; ++filter) {
           const T* const rows = dy + (plane * filters + filter) * f.places();
           for (std::int64_t row = 0; row < f.rows; ++row)
             copy_row(given + row * dy_pitch, rows + row * f.columns, f.columns);
-          correlate_plane(f, totals.data() + filter * f.taps() * lanes, given, memory.data());
+          correlate_with(f, totals.data() + filter * f.taps() * lanes, given, memory.data());
         }
       }
       for (std::int64_t tap = 0; tap < filters * f.taps(); ++tap) {
