@@ -24,7 +24,7 @@ constexpr std::int64_t lanes = vector_lanes;
 constexpr std::int64_t widest = 1024, narrowest = 4;  // places of a row
 constexpr std::int64_t farthest = 32;                 // taps, steps
 constexpr double task_work = 1e6;                     // multiply-adds of a task, about
-constexpr std::int64_t summands = 256;                // that a lane adds up in T; their sums are added in f64
+constexpr std::int64_t summands = 64;                 // that a lane adds up in T; their sums are added in f64
 
 constexpr std::int64_t whole_vectors(std::int64_t count) { return (count + lanes - 1) / lanes * lanes; }
 
