@@ -2,47 +2,17 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include "autograd/convolution.h"
 #include "autograd/gradcheck.h"
+#include "tests/autograd/both_ways.h"
 #include "tests/threads.h"
 
 using namespace norma;
-using norma::tests::Threads;
+using namespace norma::tests;
 
 namespace {
-
-using Values = std::vector<double>;
-using Op = std::function<Tensor(const Tensor&)>;
-
-/// y, then dx of a slope for each y.
-Values value_and_gradient(const Op& op, const Tensor& values) {
-  const Tensor x = values.clone().detach().set_requires_grad();
-  const Tensor y = op(x);
-  y.backward(arange(1, static_cast<double>(y.numel()) + 1, 1, y.dtype())
-                 .reshape({y.shape().begin(), y.shape().end()}));
-  Values all = y.to(f64).to_vector<double>();
-  for (const double slope : x.grad().to(f64).to_vector<double>()) all.push_back(slope);
-  return all;
-}
-
-void check_both_ways(const Op& op, const Tensor& x) {
-  const Values found = value_and_gradient(op, x), want = [&] {
-    const DefinitionsOnly definitions;
-    return value_and_gradient(op, x);
-  }();
-  const double tolerance = x.dtype() == f32 ? 2e-6 : 1e-14;
-  REQUIRE(found.size() == want.size());
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    INFO("shape " << x.shape() << ", element " << i << ": " << found[i] << ", not " << want[i]);
-    const bool same = std::isfinite(want[i])
-                          ? std::fabs(found[i] - want[i]) <= tolerance * std::max(1.0, std::fabs(want[i]))
-                          : found[i] == want[i] || (std::isnan(found[i]) && std::isnan(want[i]));
-    CHECK(same);
-  }
-}
 
 /// Few different values, so that there are ties; every `every`-th is `odd`.
 Tensor few_values(const Shape& shape, DType dtype, double odd = 0, std::size_t every = 0) {
