@@ -70,10 +70,8 @@ PACK_TARGET inline void read_apart(const Bf16Panel& g, std::int64_t first, std::
   }
 }
 
-}  // namespace
-
 template <int parts>
-PACK_TARGET void avx512_bf16_pack(const Bf16Panel& g) {
+PACK_TARGET void pack(const Bf16Panel& g) {
   const std::int64_t tiles = g.count > 16 ? 2 : 1;
   for (std::int64_t at = 0; at < g.k; at += 32) {
     Bf16* const step = g.packed + at / 32 * parts * tiles * bf16_tile;
@@ -90,6 +88,14 @@ PACK_TARGET void avx512_bf16_pack(const Bf16Panel& g) {
       }
     }
   }
+}
+
+}  // namespace
+
+// GCC 12 drops the target of a template that was declared without one, hence the function of its own above.
+template <int parts>
+void avx512_bf16_pack(const Bf16Panel& g) {
+  pack<parts>(g);
 }
 
 template void avx512_bf16_pack<1>(const Bf16Panel&);
