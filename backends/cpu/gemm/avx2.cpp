@@ -16,7 +16,7 @@ namespace {
 
 struct Lanes {
   using Vector = __m256;
-  static constexpr int width = 8, tile_rows = 6;
+  static constexpr int width = 8, tile_rows = 6, steps_together = 4, rows_without_packing = 96;
 
   GEMM_LANES Vector zero() { return _mm256_setzero_ps(); }
   GEMM_LANES Vector load(const float* x) { return _mm256_loadu_ps(x); }

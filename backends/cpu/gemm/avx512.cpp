@@ -6,6 +6,7 @@
 
 #  include <algorithm>
 #  include <array>
+#  include <climits>
 #  include <utility>
 
 #  include "backends/cpu/gemm/avx512_transpose.h"
@@ -18,7 +19,8 @@ namespace {
 
 struct Lanes {
   using Vector = __m512;
-  static constexpr int width = 16, tile_rows = 14;
+  static constexpr int width = 16, tile_rows = 14, steps_together = 1;
+  static constexpr int rows_without_packing = INT_MAX;  // a panel is larger than L1 in any case
 
   GEMM_LANES Vector zero() { return _mm512_setzero_ps(); }
   GEMM_LANES Vector load(const float* x) { return _mm512_loadu_ps(x); }

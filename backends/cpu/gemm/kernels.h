@@ -37,8 +37,10 @@ struct GemmPanels {
 };
 
 struct GemmKernels {
-  int rows, columns;       // of the largest tile
-  int a_stride, b_stride;  // values from step to step in packed panels
+  int rows, columns;         // of the largest tile
+  int a_stride, b_stride;    // values from step to step in packed panels
+  int rows_without_packing;  // at most so many rows of c may use b as it lies: for more, a copy pays, since
+                             // panels then stay in L1
   void (*tile)(const GemmTile&);
   void (*pack_a)(const GemmPanels&);
   void (*pack_b)(const GemmPanels&);

@@ -38,7 +38,7 @@ class PartialProduct {
     rows_ = {0, cut(e_.m, height_)};
     block_ = cut(cut(e_.k, cut(e_.k, k_block)), 8) * 8;
     a_in_place_ = p_.a.transposed ? p_.a.leading <= 256 : lies_well(p_.a.leading);
-    b_in_place_ = !p_.b.transposed && lies_well(p_.b.leading);
+    b_in_place_ = !p_.b.transposed && lies_well(p_.b.leading) && e_.m <= kernels.rows_without_packing;
     const std::int64_t step = cut(e_.n, columns_) * columns_;  // values of b of a step of k
     slab_k_ = e_.k;
     if (step * e_.k > slab_values) {  // of all columns if that leaves enough steps

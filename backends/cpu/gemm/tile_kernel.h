@@ -1,11 +1,12 @@
 // The tile and the packing of kernels.h for one instruction set. Included by a file that has defined, in this
 // order: GEMM_TARGET (the attribute that lets a function use the instructions), and inside this namespace the
-// struct Lanes: the type Vector, `width` values in it, `tile_rows`, and the operations used below. Each such
+// struct Lanes: the type Vector, `width` values in it, `tile_rows`, `steps_together` (of k in a turn of the
+// innermost loop), `rows_without_packing` (of GemmKernels), and the operations used below. Each such
 // file is compiled for every processor: only functions marked GEMM_TARGET use its instructions.
 namespace norma {
 namespace {
 
-constexpr int width = Lanes::width, tile_rows = Lanes::tile_rows;
+constexpr int width = Lanes::width, tile_rows = Lanes::tile_rows, steps_together = Lanes::steps_together;
 constexpr int a_stride = (tile_rows + width - 1) / width * width, b_stride = 2 * width;
 
 // Columns: vectors of c in a row. rows_apart: a is read in the rows of a matrix as it lies (a_step = 1), else
@@ -25,6 +26,7 @@ GEMM_TARGET void run_tile(const GemmTile& t) {
   for (int q = 0; q < (rows + 2) / 3; ++q) base[q] = t.a + 3 * q * t.a_row;
   const std::int64_t a_row = t.a_row, a_step = t.a_step, b_step = t.b_step, k = t.k;
   const float *a = t.a, *b = t.b, *next = t.next_b;
+#pragma GCC unroll steps_together
   for (std::int64_t p = 0; p < k; ++p, a += a_step, b += b_step, next += 16) {
     __builtin_prefetch(next, 0, 2);
     typename Lanes::Vector columns[vectors];
@@ -36,6 +38,7 @@ GEMM_TARGET void run_tile(const GemmTile& t) {
     }
   }
   const auto alpha = Lanes::broadcast(&t.alpha), beta = Lanes::broadcast(&t.beta);
+  const bool adds = t.beta != 0, whole = t.columns == vectors * width;
   const auto last = Lanes::mask(t.columns - (vectors - 1) * width);
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
@@ -43,11 +46,11 @@ GEMM_TARGET void run_tile(const GemmTile& t) {
     const float* const d = t.d + i * t.d_row;
     for (int v = 0; v < vectors; ++v) {
       auto value = Lanes::multiply(alpha, sum[i][v]);
-      if (v + 1 < vectors) {
-        if (t.beta != 0) value = Lanes::multiply_add(beta, Lanes::load(d + v * width), value);
+      if (v + 1 < vectors || whole) {
+        if (adds) value = Lanes::multiply_add(beta, Lanes::load(d + v * width), value);
         Lanes::store(c + v * width, value);
       } else {
-        if (t.beta != 0) value = Lanes::multiply_add(beta, Lanes::load(d + v * width, last), value);
+        if (adds) value = Lanes::multiply_add(beta, Lanes::load(d + v * width, last), value);
         Lanes::store(c + v * width, value, last);
       }
     }
@@ -119,7 +122,8 @@ void pack(const GemmPanels& g) {
   }
 }
 
-constexpr GemmKernels kernels{tile_rows, 2 * width, a_stride, b_stride, tile, pack<a_stride>, pack<b_stride>};
+constexpr GemmKernels kernels{tile_rows, 2 * width,      a_stride,      b_stride, Lanes::rows_without_packing,
+                              tile,      pack<a_stride>, pack<b_stride>};
 
 }  // namespace
 }  // namespace norma
