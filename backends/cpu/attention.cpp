@@ -17,12 +17,12 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 /// Largest of `count` scores, a multiple of vector_lanes; NaN is passed over.
 template <class T>
 T largest_score(const T* s, std::int64_t count) {
-  LaneVector<T> largest = LaneVector<T>{} - std::numeric_limits<T>::infinity(), x;
+  LaneVector<T> largest = -std::numeric_limits<T>::infinity(), x;
   for (std::int64_t j = 0; j < count; j += vector_lanes) {
     load(x, s + j);
-    largest = x > largest ? x : largest;
+    take_larger(largest, x);
   }
-  return largest_of<T>(largest);
+  return largest_of(largest);
 }
 
 /// Scores of a row, `count` of them, a multiple of vector_lanes, to weights e^(s - largest); returns their
@@ -40,7 +40,7 @@ double weigh(T* s, std::int64_t count, T largest) {
       store(s + j, x);
       sum += x;
     }
-    total += static_cast<double>(sum_of<T>(sum));
+    total += static_cast<double>(sum_of(sum));
   }
   return total;
 }

@@ -140,7 +140,7 @@ class Backward {
       load(dx, ds + j);
       x = x - high - low;
       exp_negative<T>(x);
-      dx = x == T(0) ? LaneVector<T>{} : x * (dx - mean) * scale;
+      dx = pick(x == T(0), T(0), x * (dx - mean) * scale);
       store(p + j, x);
       store(ds + j, dx);
     }

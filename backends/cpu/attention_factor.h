@@ -34,7 +34,7 @@ bool is_finite(std::int64_t k, std::int64_t n, Matrix<const T> x) {
     }
     for (; j < n; ++j) zero += row[j] * T(0);
   }
-  return zero + sum_of<T>(zeros + more) == 0;
+  return zero + sum_of(zeros + more) == 0;
 }
 
 /// Where rows of a matrix end: of row i the columns [0, of(i)) count.

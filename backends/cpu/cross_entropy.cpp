@@ -118,7 +118,7 @@ struct Backward {
     for (int k = 0; k < count; ++k) {
       T parts[2];
       split(lse[first + k], parts[0], parts[1]);
-      high[k] = parts[0], low[k] = parts[1], dloss[k] = dlosses[first + k];
+      high.set(k, parts[0]), low.set(k, parts[1]), dloss.set(k, dlosses[first + k]);
     }
     turned.set([&, uniform = uniform()](LaneVector<T>& value, std::int64_t j) {
       load(value, turned.at(j));

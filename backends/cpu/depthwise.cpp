@@ -156,7 +156,7 @@ void filter_rows(const Frame& f, T* y, const T* memory, T start, std::int64_t st
     for (std::int64_t following = 0; following < f.columns; following += lanes) {
       const std::int64_t first = std::min(following, last_column);
       LaneVector<T> sums[count];
-      unrolled<count>([&](auto r) { sums[r] = LaneVector<T>{} + start; });
+      unrolled<count>([&](auto r) { sums[r] = start; });
       add(sums, memory + row * f.stride[0] * f.pitch + first * stride);
       unrolled<count>([&](auto r) {
         T* const to = y + (row + r) * f.columns + first;
@@ -257,7 +257,7 @@ void correlate(const Frame& f, double* totals, const T* dy, const T* x, Stride s
     for (int tap = 0; tap < high * wide; ++tap) {
       LaneVector<double> total;
       load(total, totals + tap * lanes);
-      total += __builtin_convertvector(sums[tap], LaneVector<double>);
+      total += widened(sums[tap]);
       store(totals + tap * lanes, total);
     }
   }
@@ -336,7 +336,7 @@ void correlate_planes(const Frame& f, std::int64_t images, std::int64_t channels
       for (std::int64_t tap = 0; tap < filters * f.taps(); ++tap) {
         LaneVector<double> total;
         load(total, totals.data() + tap * lanes);
-        dweight[channel * filters * f.taps() + tap] = static_cast<T>(sum_of<double>(total));
+        dweight[channel * filters * f.taps() + tap] = static_cast<T>(sum_of(total));
       }
     }
   });

@@ -76,13 +76,13 @@ BlockExp<T> block_exp(std::int64_t n, const T* x, T centre) {
   } else {
     constexpr int vectors = lanes / vector_lanes;
     LaneVector<T> largest[vectors], sums[vectors] = {};
-    std::fill(largest, largest + vectors, LaneVector<T>{} + nothing);
+    std::fill(largest, largest + vectors, LaneVector<T>(nothing));
     const auto take = [&largest, &sums, centre](const T* values) {
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; ++v) {
         LaneVector<T> e;
         load(e, values + v * vector_lanes);
-        largest[v] = e > largest[v] ? e : largest[v];
+        take_larger(largest[v], e);
         e -= centre;
         raise_exp_negative(e);
         sums[v] += e;
@@ -100,9 +100,8 @@ BlockExp<T> block_exp(std::int64_t n, const T* x, T centre) {
       std::fill(std::copy(x + j, x + n, last), last + lanes, nothing);
       take(last);
     }
-    for (int v = 1; v < vectors; ++v) largest[0] = largest[v] > largest[0] ? largest[v] : largest[0];
-    return {largest_of<T>(largest[0]),
-            static_cast<double>(sum_of<T>((sums[0] + sums[2]) + (sums[1] + sums[3])))};
+    for (int v = 1; v < vectors; ++v) take_larger(largest[0], largest[v]);
+    return {largest_of(largest[0]), static_cast<double>(sum_of((sums[0] + sums[2]) + (sums[1] + sums[3])))};
   }
 }
 

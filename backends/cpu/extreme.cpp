@@ -22,11 +22,11 @@ void backward_of_short_rows(std::int64_t count, std::int64_t d, T* dx, const T* 
   using Vector = LaneVector<T>;
   TurnedRows<T> turned(count, d, x);
   Vector top{}, slope{}, number;
-  for (int k = 0; k < count; ++k) top[k] = y[k], slope[k] = dy[k];
-  const Vector one = Vector{} + T(1);
+  for (int k = 0; k < count; ++k) top.set(k, y[k]), slope.set(k, dy[k]);
+  const Vector one = T(1);
   const auto is_top = [&](Vector& equal, std::int64_t j) {
     load(equal, turned.at(j));
-    equal = equal == top ? one : Vector{};
+    equal = pick(equal == top, one, Vector{});
   };
   turned.sum(number, is_top);
   const Vector part = one / number;

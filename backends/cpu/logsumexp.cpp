@@ -63,7 +63,7 @@ void backward_of_short_rows(std::int64_t count, std::int64_t d, T* dx, const T* 
   TurnedRows<T> turned(count, d, x);
   LaneVector<T> top, sum, slope{};
   raised_exp_sum<T, true>(turned, top, sum);
-  for (int k = 0; k < count; ++k) slope[k] = dy[k];
+  for (int k = 0; k < count; ++k) slope.set(k, dy[k]);
   const LaneVector<T> scale = T(1) / sum;
   turned.set([&](LaneVector<T>& value, std::int64_t j) {
     load(value, turned.at(j));

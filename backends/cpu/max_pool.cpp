@@ -89,8 +89,8 @@ void best_of_columns(const Pools& p, Best<T> y, Best<T> line) {
         load_strided(at, line.places + first + tap * p.dilation, stride);
         const auto tie = ((v == best) | ((v != v) & (best != best))) & (at < place);
         const auto take = ((best == best) & ~(v <= best)) | tie;
-        best = take ? v : best;
-        place = take ? at : place;
+        best = pick(take, v, best);
+        place = pick(take, at, place);
       }
       store(y.values + q, best);
       store(y.places + q, place);

@@ -12,6 +12,7 @@
 #endif
 
 #include "backends/cpu/moments.h"
+#include "backends/cpu/pack.h"
 
 namespace norma {
 
@@ -31,25 +32,6 @@ struct ShortRows {
 /// One value of each.
 template <class T>
 using PerRow = T[ShortRows::most];
-
-#if defined(__AVX512F__)
-inline constexpr int register_bytes = 64;
-#elif defined(__AVX__)
-inline constexpr int register_bytes = 32;
-#else
-inline constexpr int register_bytes = 16;
-#endif
-
-template <class T>
-struct Vectors {
-  typedef T Pack __attribute__((vector_size(register_bytes)));
-  typedef T Four __attribute__((vector_size(4 * sizeof(T))));
-};
-/// Neighbours in a row.
-template <class T>
-using Pack = typename Vectors<T>::Pack;
-template <class T>
-inline constexpr std::int64_t pack_lanes = register_bytes / static_cast<int>(sizeof(T));
 
 // How a body reads and writes what lies at a column: one element, a pack, or the pack at the end of a row, of
 // which only the first lanes exist. only(v) is v with zeros in the others, as load gives; load(x, pack) gives
@@ -136,7 +118,7 @@ template <class T, class Combine>
   if constexpr (pack_lanes<T> < 4) {
     for (int k = 0; k < 4; ++k) totals[k] = combine(x[k][0], x[k][1]);
   } else {
-    using Four = typename Vectors<T>::Four;
+    using Four = VectorOf<T, 4>;
     const Four a = quarters_of<Four>(x[0], combine), b = quarters_of<Four>(x[1], combine),
                c = quarters_of<Four>(x[2], combine), d = quarters_of<Four>(x[3], combine);
     const Four ab =

@@ -67,11 +67,11 @@ class TurnedRows {
 
   /// The largest of each row, -inf for none. NaN is passed over.
   void largest(Vector& top) const {
-    top = Vector{} - std::numeric_limits<T>::infinity();
+    top = -std::numeric_limits<T>::infinity();
     for (std::int64_t j = 0; j < d_; ++j) {
       Vector x;
       load(x, at(j));
-      top = x > top ? x : top;
+      take_larger(top, x);
     }
   }
   /// total = the sum of each row's terms: term(x, j) makes x that of place j. Four sums go side by side.

@@ -44,10 +44,15 @@ template <class X>
   p = p * r + 5.0000001e-1f;
 }
 
-/// x becomes 2^64 e^x; X: float or a vector of them (as references, since the ABI of vectors has variants).
+// What LaneVector has as well.
+inline float pick(bool c, float a, float b) { return c ? a : b; }
+inline float shifted_left(float x, int places) {
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) << places);
+}
+
+/// x becomes 2^64 e^x; X: float or a LaneVector of them.
 template <class X>
 [[gnu::always_inline]] inline void raise_exp_negative(X& x) {
-  using Bits = std::conditional_t<std::is_same_v<X, float>, std::uint32_t, decltype(x < x)>;
   constexpr float shift = 12582912.0f + 127.0f + 64.0f;
   const X shifted = x * 1.44269504f + shift;
   const X n = shifted - shift;
@@ -56,13 +61,8 @@ template <class X>
   exp_quotient(p, r);
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  Bits power;
-  X raised;
-  std::memcpy(&power, &shifted, sizeof power);
-  power <<= 23;
-  std::memcpy(&raised, &power, sizeof raised);
-  const X least = X{} - 104.0f;  // e^-104 rounds to 0; -infinity made a NaN of p
-  x = x < least ? X{} : p * raised;
+  const X least = -104.0f;  // e^-104 rounds to 0; -infinity made a NaN of p
+  x = pick(x < least, X{}, p * shifted_left(shifted, 23));
 }
 
 }  // namespace detail

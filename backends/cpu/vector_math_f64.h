@@ -49,10 +49,15 @@ template <class X>
   p = p * r + 5.00000000000000555e-01;
 }
 
+// What LaneVector has as well.
+inline double pick(bool c, double a, double b) { return c ? a : b; }
+inline double shifted_left(double x, int places) {
+  return std::bit_cast<double>(std::bit_cast<std::uint64_t>(x) << places);
+}
+
 /// x becomes 2^64 e^x for x <= 40, as in vector_math.h.
 template <class X>
 [[gnu::always_inline]] inline void raise_exp_negative(X& x) {
-  using Bits = std::conditional_t<std::is_same_v<X, double>, std::uint64_t, decltype(x < x)>;
   constexpr double raised_shift = shift + 1023.0 + 64.0;
   const X shifted = x * per_ln2 + raised_shift;
   const X n = shifted - raised_shift;
@@ -61,13 +66,8 @@ template <class X>
   exp_quotient(p, r);
   p = p * r + 1.0;
   p = p * r + 1.0;
-  Bits power;
-  X raised;
-  std::memcpy(&power, &shifted, sizeof power);
-  power <<= 52;
-  std::memcpy(&raised, &power, sizeof raised);
-  const X least = X{} - 746.0;  // e^-746 rounds to 0; -infinity made a NaN of p
-  x = x < least ? X{} : p * raised;
+  const X least = -746.0;  // e^-746 rounds to 0; -infinity made a NaN of p
+  x = pick(x < least, X{}, p * shifted_left(shifted, 52));
 }
 
 /// x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), for positive x that are not subnormal. place: e as an
