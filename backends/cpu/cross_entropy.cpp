@@ -54,10 +54,11 @@ struct Forward {
     LaneVector<T> top, sum, below{};
     raised_exp_sum<T, false>(turned, top, sum);
     if (smoothing != 0) {
-      turned.sum(below, [&](LaneVector<T>& term, std::int64_t j) {
-        load(term, turned.at(j));
-        term = top - term;
-      });
+      turned.sum(
+          below, [&](LaneVector<T> & term, std::int64_t j) __attribute__((always_inline)) {
+            load(term, turned.at(j));
+            term = top - term;
+          });
     }
     for (int k = 0; k < count; ++k) {
       write(first + k, top[k], 0x1p-64 * static_cast<double>(sum[k]), static_cast<double>(below[k]));
@@ -120,12 +121,13 @@ struct Backward {
       split(lse[first + k], parts[0], parts[1]);
       high.set(k, parts[0]), low.set(k, parts[1]), dloss.set(k, dlosses[first + k]);
     }
-    turned.set([&, uniform = uniform()](LaneVector<T>& value, std::int64_t j) {
-      load(value, turned.at(j));
-      value = value - high - low;
-      exp_negative<T>(value);
-      value = dloss * (value - uniform);
-    });
+    turned.set([&, uniform = uniform() ](LaneVector<T> & value, std::int64_t j)
+                   __attribute__((always_inline)) {
+                     load(value, turned.at(j));
+                     value = value - high - low;
+                     exp_negative<T>(value);
+                     value = dloss * (value - uniform);
+                   });
     turned.write(dlogits + first * classes);
     for (std::int64_t r = first; r < first + count; ++r) {
       if (targets[r] != ignore_index) {

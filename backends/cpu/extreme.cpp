@@ -24,13 +24,13 @@ void backward_of_short_rows(std::int64_t count, std::int64_t d, T* dx, const T* 
   Vector top{}, slope{}, number;
   for (int k = 0; k < count; ++k) top.set(k, y[k]), slope.set(k, dy[k]);
   const Vector one = T(1);
-  const auto is_top = [&](Vector& equal, std::int64_t j) {
+  const auto is_top = [&](Vector & equal, std::int64_t j) __attribute__((always_inline)) {
     load(equal, turned.at(j));
     equal = pick(equal == top, one, Vector{});
   };
   turned.sum(number, is_top);
   const Vector part = one / number;
-  turned.set([&](Vector& value, std::int64_t j) {
+  turned.set([&](Vector & value, std::int64_t j) __attribute__((always_inline)) {
     is_top(value, j);
     value = slope * (value * part);
   });

@@ -65,7 +65,7 @@ void backward_of_short_rows(std::int64_t count, std::int64_t d, T* dx, const T* 
   raised_exp_sum<T, true>(turned, top, sum);
   for (int k = 0; k < count; ++k) slope.set(k, dy[k]);
   const LaneVector<T> scale = T(1) / sum;
-  turned.set([&](LaneVector<T>& value, std::int64_t j) {
+  turned.set([&](LaneVector<T> & value, std::int64_t j) __attribute__((always_inline)) {
     load(value, turned.at(j));
     value = slope * (value * scale);
   });

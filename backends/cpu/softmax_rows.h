@@ -31,12 +31,13 @@ template <class T>
 template <class T, bool keep>
 [[gnu::always_inline]] inline void raised_exp_sum(TurnedRows<T>& x, LaneVector<T>& top, LaneVector<T>& sum) {
   x.largest(top);
-  x.sum(sum, [&](LaneVector<T>& e, std::int64_t j) {
-    load(e, x.at(j));
-    e -= top;
-    raise_exp<T>(e);
-    if constexpr (keep) store(x.at(j), e);
-  });
+  x.sum(
+      sum, [&](LaneVector<T> & e, std::int64_t j) __attribute__((always_inline)) {
+        load(e, x.at(j));
+        e -= top;
+        raise_exp<T>(e);
+        if constexpr (keep) store(x.at(j), e);
+      });
 }
 
 template <class T>
@@ -48,14 +49,14 @@ void softmax_short_rows(std::int64_t count, std::int64_t d, T* y, const T* x, bo
     raised_exp_sum<T, false>(turned, top, sum);
     sum *= T(0x1p-64);
     log_of_lanes<T>(sum);
-    turned.set([&](Vector& value, std::int64_t j) {
+    turned.set([&](Vector & value, std::int64_t j) __attribute__((always_inline)) {
       load(value, turned.at(j));
       value = value - top - sum;
     });
   } else {
     raised_exp_sum<T, true>(turned, top, sum);
     const Vector scale = T(1) / sum;
-    turned.set([&](Vector& value, std::int64_t j) {
+    turned.set([&](Vector & value, std::int64_t j) __attribute__((always_inline)) {
       load(value, turned.at(j));
       value *= scale;
     });
@@ -71,8 +72,9 @@ void softmax_short_rows_backward(std::int64_t count, std::int64_t d, T* dx, cons
   TurnedRows<T> slope(count, d, dy);
   Vector sum;
   if (log) {
-    slope.sum(sum, [&](Vector& term, std::int64_t j) { load(term, slope.at(j)); });
-    slope.set([&](Vector& to, std::int64_t j) {
+    slope.sum(
+        sum, [&](Vector & term, std::int64_t j) __attribute__((always_inline)) { load(term, slope.at(j)); });
+    slope.set([&](Vector & to, std::int64_t j) __attribute__((always_inline)) {
       Vector e;
       load(e, value.at(j));
       exp_negative<T>(e);
@@ -80,13 +82,14 @@ void softmax_short_rows_backward(std::int64_t count, std::int64_t d, T* dx, cons
       to -= e * sum;
     });
   } else {
-    slope.sum(sum, [&](Vector& term, std::int64_t j) {
-      Vector v;
-      load(v, value.at(j));
-      load(term, slope.at(j));
-      term *= v;
-    });
-    slope.set([&](Vector& to, std::int64_t j) {
+    slope.sum(
+        sum, [&](Vector & term, std::int64_t j) __attribute__((always_inline)) {
+          Vector v;
+          load(v, value.at(j));
+          load(term, slope.at(j));
+          term *= v;
+        });
+    slope.set([&](Vector & to, std::int64_t j) __attribute__((always_inline)) {
       Vector v;
       load(v, value.at(j));
       load(to, slope.at(j));
