@@ -7,10 +7,6 @@
 #include <cstdint>
 #include <cstring>
 
-#ifdef __AVX512F__
-#  include <immintrin.h>
-#endif
-
 #include "backends/cpu/moments.h"
 #include "backends/cpu/pack.h"
 
@@ -19,12 +15,7 @@ namespace norma {
 /// Rows that a body takes at a time, a multiple of four.
 struct ShortRows {
   static constexpr int most = 16;
-  /// Only where there are masked loads and stores may a row end within a vector register.
-#ifdef __AVX512F__
-  static bool fit(std::int64_t d) { return d > 1 && d <= 256; }
-#else
-  static bool fit(std::int64_t d) { return d > 1 && d <= 256 && d % 16 == 0; }
-#endif
+  static bool fit(std::int64_t d) { return d > 1 && d <= 256 && (has_last_packs || d % 16 == 0); }
 
   int count;
 };
@@ -32,71 +23,6 @@ struct ShortRows {
 /// One value of each.
 template <class T>
 using PerRow = T[ShortRows::most];
-
-// How a body reads and writes what lies at a column: one element, a pack, or the pack at the end of a row, of
-// which only the first lanes exist. only(v) is v with zeros in the others, as load gives; load(x, pack) gives
-// those of the pack.
-struct AtElement {
-  template <class T>
-  T load(const T* x) const {
-    return *x;
-  }
-  template <class T>
-  void store(T* x, T value) const {
-    *x = value;
-  }
-};
-
-template <class T>
-struct AtPack {
-  [[gnu::always_inline]] Pack<T> load(const T* x) const {
-    Pack<T> pack;
-    std::memcpy(&pack, x, sizeof(pack));
-    return pack;
-  }
-  [[gnu::always_inline]] Pack<T> load(const T* x, Pack<T>) const { return load(x); }
-  [[gnu::always_inline]] void store(T* x, Pack<T> pack) const { std::memcpy(x, &pack, sizeof(pack)); }
-  [[gnu::always_inline]] Pack<T> only(Pack<T> pack) const { return pack; }
-};
-
-#ifdef __AVX512F__
-class AtLastPack {
- public:
-  explicit AtLastPack(std::int64_t count) : exists_(static_cast<std::uint16_t>((1u << count) - 1)) {}
-
-  [[gnu::always_inline]] Pack<float> load(const float* x) const { return _mm512_maskz_loadu_ps(exists_, x); }
-  [[gnu::always_inline]] Pack<double> load(const double* x) const {
-    return _mm512_maskz_loadu_pd(static_cast<std::uint8_t>(exists_), x);
-  }
-  [[gnu::always_inline]] Pack<float> load(const float* x, Pack<float> others) const {
-    return _mm512_mask_loadu_ps(others, exists_, x);
-  }
-  [[gnu::always_inline]] Pack<double> load(const double* x, Pack<double> others) const {
-    return _mm512_mask_loadu_pd(others, static_cast<std::uint8_t>(exists_), x);
-  }
-  template <class T>
-  requires std::is_integral_v<T>
-  [[gnu::always_inline]] Pack<T> load(const T* x, Pack<T> others) const {
-    return reinterpret_cast<Pack<T>>(
-        _mm512_mask_loadu_epi64(reinterpret_cast<__m512i>(others), static_cast<std::uint8_t>(exists_), x));
-  }
-  [[gnu::always_inline]] void store(float* x, Pack<float> pack) const {
-    _mm512_mask_storeu_ps(x, exists_, pack);
-  }
-  [[gnu::always_inline]] void store(double* x, Pack<double> pack) const {
-    _mm512_mask_storeu_pd(x, static_cast<std::uint8_t>(exists_), pack);
-  }
-  [[gnu::always_inline]] Pack<float> only(Pack<float> pack) const {
-    return _mm512_maskz_mov_ps(exists_, pack);
-  }
-  [[gnu::always_inline]] Pack<double> only(Pack<double> pack) const {
-    return _mm512_maskz_mov_pd(static_cast<std::uint8_t>(exists_), pack);
-  }
-
- private:
-  std::uint16_t exists_;  // a bit for each lane
-};
-#endif
 
 /// Lanes halved down to four.
 template <class Four, class Vector, class Combine>
@@ -143,7 +69,7 @@ template <class T, class Body>
 [[gnu::always_inline]] inline void for_packs(std::int64_t d, const Body& body) {
   std::int64_t j = 0;
   for (; j + pack_lanes<T> <= d; j += pack_lanes<T>) body(j, AtPack<T>());
-#ifdef __AVX512F__
+#ifdef __AVX2__
   if (j < d) body(j, AtLastPack(d - j));
 #endif
 }
