@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-#ifdef __AVX2__
+#ifdef __SSE2__
 #  include <immintrin.h>
 #endif
 
@@ -28,6 +28,18 @@ template <class T>
 inline constexpr std::int64_t pack_lanes = register_bytes / static_cast<int>(sizeof(T));
 template <class T>
 using Pack = std::type_identity_t<VectorOf<T, register_bytes / static_cast<int>(sizeof(T))>>;
+
+/// a becomes a0 b0 a1 b1 .., b what follows.
+template <class T>
+[[gnu::always_inline]] inline void interleave(Pack<T>& a, Pack<T>& b) {
+  constexpr int n = pack_lanes<T>;
+  [&]<int... i>(std::integer_sequence<int, i...>) {
+    const Pack<T> first = __builtin_shufflevector(a, b, (i / 2 + i % 2 * n)...);
+    b = __builtin_shufflevector(a, b, (n / 2 + i / 2 + i % 2 * n)...);
+    a = first;
+  }
+  (std::make_integer_sequence<int, n>());
+}
 
 // How a body reads and writes what lies at a column: one element, a pack, or the pack at the end of a row, of
 // which only the first lanes exist. only(v) is v with zeros in the others, as load gives; load(x, pack) gives

@@ -37,18 +37,6 @@ void copy_row(std::int64_t n, Y* y, std::int64_t y_stride, const X* x, std::int6
   }
 }
 
-/// a becomes a0 b0 a1 b1 .., b what follows.
-template <class T>
-[[gnu::always_inline]] inline void interleave(Pack<T>& a, Pack<T>& b) {
-  constexpr int n = pack_lanes<T>;
-  [&]<int... i>(std::integer_sequence<int, i...>) {
-    const Pack<T> first = __builtin_shufflevector(a, b, (i / 2 + i % 2 * n)...);
-    b = __builtin_shufflevector(a, b, (n / 2 + i / 2 + i % 2 * n)...);
-    a = first;
-  }
-  (std::make_integer_sequence<int, n>());
-}
-
 /// y[i][j] = x[j][i] of a square as wide as a vector register. To interleave each row of the upper half with
 /// one of the lower turns the bits of (row, column) by one place; after log2(n) times they have changed
 /// sides.
