@@ -69,7 +69,7 @@ Tensor FusedNode::result_again() const {
               " have been freed by an earlier backward; pass retain_graph = true to that one");
   std::optional<Array> value = forward();
   NORMA_ASSERT(value);
-  auto state = std::make_shared<TensorState>(std::move(*value));
+  auto state = make_recycled<TensorState>(std::move(*value));
   state->seen_version = state->array.version();
   state->node = std::const_pointer_cast<Node>(shared_from_this());
   return Tensor(std::move(state));

@@ -174,7 +174,7 @@ struct FusedNodeOf final : FusedNode {
 template <class Op, std::size_t... I, class... Inputs>
 std::shared_ptr<Node> make_fused_node(std::index_sequence<I...>, Op&& op, Kept&& kept,
                                       const Inputs&... inputs) {
-  return std::make_shared<FusedNodeOf<Op, I...>>(std::move(op), std::move(kept), inputs...);
+  return make_recycled<FusedNodeOf<Op, I...>>(std::move(op), std::move(kept), inputs...);
 }
 
 template <class Op, class... Inputs>

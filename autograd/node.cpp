@@ -92,7 +92,7 @@ Tensor Backward::output() const {
               ", shape ", node.shape, ", was changed in place after it was made: saved at version ",
               node.kept_version, ", now at version ", node.kept_output.version(),
               "; clone it first, or move the change after backward()");
-  auto state = std::make_shared<TensorState>(node.kept_output);
+  auto state = make_recycled<TensorState>(node.kept_output);
   state->node = std::const_pointer_cast<Node>(node.shared_from_this());
   state->seen_version = node.kept_version;
   return Tensor(std::move(state));
@@ -157,7 +157,7 @@ Tensor attach(Array&& value, std::shared_ptr<Node> node, Inputs inputs, RecordOp
     node->kept_output = value;
     node->kept_version = value.version();
   }
-  auto state = std::make_shared<TensorState>(std::move(value));
+  auto state = make_recycled<TensorState>(std::move(value));
   state->seen_version = state->array.version();
   state->node = std::move(node);
   state->is_view = options.is_view;
@@ -168,7 +168,7 @@ Tensor without_history(const char* name, Array&& value, Inputs inputs, RecordOpt
   if (profile_recorder != nullptr) [[unlikely]]
     note_op(name, value, inputs, options);
   if (anomaly_mode) check_anomaly(name, value, inputs);
-  auto state = std::make_shared<TensorState>(std::move(value));
+  auto state = make_recycled<TensorState>(std::move(value));
   state->seen_version = state->array.version();
   state->is_view = options.is_view;
   return Tensor(std::move(state));

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "autograd/tensor.h"
+#include "core/recycled.h"
 
 namespace norma {
 
@@ -197,7 +198,7 @@ Tensor without_history(const char* name, Array&& value, Inputs inputs, RecordOpt
 template <class Rule>
 Tensor record(const char* name, Array&& value, Inputs inputs, Rule&& rule, RecordOptions options) {
   if (!should_record(name, inputs)) return without_history(name, std::move(value), inputs, options);
-  auto node = std::make_shared<RuleNode<Rule>>(name, inputs.size(), std::move(rule));
+  auto node = make_recycled<RuleNode<Rule>>(name, inputs.size(), std::move(rule));
   return attach(std::move(value), std::move(node), inputs, options);
 }
 

@@ -3,6 +3,7 @@
 #include "autograd/node.h"
 #include "autograd/ops.h"
 #include "autograd/ops/kernels.h"
+#include "core/recycled.h"
 
 namespace norma {
 namespace {
@@ -16,7 +17,7 @@ TensorState& checked(const std::shared_ptr<TensorState>& state, const char* what
 
 Tensor::Tensor(Array array) {
   NORMA_CHECK(array.defined(), "Tensor: the array is undefined");
-  state_ = std::make_shared<TensorState>(std::move(array));
+  state_ = make_recycled<TensorState>(std::move(array));
   state_->seen_version = state_->array.version();
 }
 
@@ -88,7 +89,7 @@ void Tensor::register_hook(Hook hook) const {
 }
 
 Tensor Tensor::detach() const {
-  auto state = std::make_shared<TensorState>(array());
+  auto state = make_recycled<TensorState>(array());
   state->seen_version = state_->seen_version;
   state->is_view = true;
   return Tensor(std::move(state));

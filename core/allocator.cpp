@@ -14,19 +14,11 @@
 
 #include "core/backend.h"
 #include "core/check.h"
+#include "core/sanitizer.h"
 #include "core/segments.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#  define NORMA_ASAN 1
-#elif defined(__has_feature)
-#  if __has_feature(address_sanitizer)
-#    define NORMA_ASAN 1
-#  endif
-#endif
-#ifdef NORMA_ASAN
+#if NORMA_ASAN
 #  include <sanitizer/asan_interface.h>
-#else
-#  define NORMA_ASAN 0
 #endif
 
 namespace norma {

@@ -7,6 +7,7 @@
 #include "core/parallel.h"
 #include "core/profile.h"
 #include "core/random.h"
+#include "core/recycled.h"
 
 namespace norma {
 namespace {
@@ -84,7 +85,7 @@ Array count_on(Device device, double start, double step, std::int64_t length) {
 
 Array Array::empty(const Shape& shape, DType dtype, Device device) {
   backend(device);  // throws for a device that is not there, also when no memory is needed
-  return Array(std::make_shared<Storage>(bytes_of(shape, dtype), device), shape, dtype);
+  return Array(make_recycled<Storage>(bytes_of(shape, dtype), device), shape, dtype);
 }
 
 Array Array::full(const Shape& shape, double value, DType dtype, Device device) {

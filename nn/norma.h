@@ -14,6 +14,8 @@
 #include "core/precision.h"
 #include "core/profile.h"
 #include "core/random.h"
+#include "core/recycled.h"
+#include "core/sanitizer.h"
 #include "core/segments.h"
 #include "core/shape.h"
 #include "core/view.h"

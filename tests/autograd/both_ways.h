@@ -26,11 +26,11 @@ inline Values value_and_gradient(const Op& op, const Tensor& values) {
   return all;
 }
 
-/// Differences are relative to the value, or to 1 where it is smaller.
+/// The definition computes in f64. Differences are relative to the value, or to 1 where it is smaller.
 inline void check_both_ways(const Op& op, const Tensor& x) {
   const Values found = value_and_gradient(op, x), want = [&] {
     const DefinitionsOnly definitions;
-    return value_and_gradient(op, x);
+    return value_and_gradient(op, x.to(f64));
   }();
   const double tolerance = x.dtype() == f32 ? 1e-6 : 1e-14;
   REQUIRE(found.size() == want.size());
