@@ -17,8 +17,8 @@ void FreeBlocks::close() noexcept {
   }
 }
 
-// What is freed after the thread's other objects have ended (by static ones) goes to the system at once; under
-// AddressSanitizer all does, so that uses after the end are found.
+// What is freed after the thread's other objects have ended (by static ones) goes to the system at once;
+// under AddressSanitizer all does, so that uses after the end are found.
 bool FreeBlocks::open() noexcept {
   if (NORMA_ASAN || state_ == State::closed) return false;
   struct Closing {

@@ -1,5 +1,5 @@
-// Memory of small objects that come and go by the thousand: nodes of the graph, states of tensors. Each thread
-// keeps what it freed and hands it out again, without a lock.
+// Memory of small objects that come and go by the thousand: nodes of the graph, states of tensors. Each
+// thread keeps what it freed and hands it out again, without a lock.
 #pragma once
 
 #include <cstddef>
