@@ -97,10 +97,9 @@ void transpose_tile(std::int64_t height, std::int64_t width, Y* y, std::int64_t 
         transpose_square(y + i * y_row + j, y_row, x + j * x_row + i, x_row);
     }
   }
-  for (std::int64_t i = 0; i < height; ++i) {
-    for (std::int64_t j = i < squares_down ? squares_across : 0; j < width; ++j)
-      y[i * y_row + j] = convert<Y>(x[j * x_row + i]);
-  }
+  for (std::int64_t j = squares_across; j < width; ++j)
+    copy_row(squares_down, y + j, y_row, x + j * x_row, 1);
+  for (std::int64_t i = squares_down; i < height; ++i) copy_row(width, y + i * y_row, 1, x + i, x_row);
 }
 
 template <class Y, class X>
