@@ -9,6 +9,7 @@
 #include <atomic>
 #include <exception>
 #include <limits>
+#include <memory>
 
 #include "core/check.h"
 
@@ -51,6 +52,44 @@ class FirstException {
   std::exception_ptr exception_;
 };
 
+// The blocks [next, end) of a thread, from which others take as well once they have none of their own left.
+// On a line of the cache of its own.
+struct alignas(64) Share {
+  std::atomic<std::int64_t> next;
+  std::int64_t end;
+};
+
+class Shares {
+ public:
+  Shares(std::int64_t blocks, int threads) : threads_(threads) {
+    if (threads > few) many_ = std::make_unique<Share[]>(static_cast<std::size_t>(threads));
+    share_ = threads > few ? many_.get() : few_;
+    for (std::int64_t i = 0; i < threads; ++i) {
+      share_[i].next.store(blocks * i / threads, std::memory_order_relaxed);
+      share_[i].end = blocks * (i + 1) / threads;
+    }
+  }
+  /// Calls run(block) for all blocks of this thread, then for what is left of the others'.
+  template <class Run>
+  void run_from(int thread, const Run& run) {
+    for (int i = 0; i < threads_; ++i) {
+      Share& share = share_[(thread + i) % threads_];
+      while (true) {
+        const std::int64_t block = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (block >= share.end) break;
+        run(block);
+      }
+    }
+  }
+
+ private:
+  static constexpr int few = 16;
+  int threads_;
+  Share few_[few];
+  std::unique_ptr<Share[]> many_;
+  Share* share_;
+};
+
 }  // namespace
 
 void set_num_threads(int threads) {
@@ -84,15 +123,16 @@ void parallel_blocks(std::int64_t n, std::int64_t block, BlockBody body, void* c
     return;
   }
   FirstException first;
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (std::int64_t index = 0; index < blocks; ++index) {
-    if (first.skips(index)) continue;
+  Shares shares(blocks, threads);
+#pragma omp parallel num_threads(threads)
+  shares.run_from(omp_get_thread_num(), [&](std::int64_t index) {
+    if (first.skips(index)) return;
     try {
       run(index);
     } catch (...) {
       first.take(index);
     }
-  }
+  });
   first.rethrow();
 }
 

@@ -1,6 +1,6 @@
-// The one door to threads. Work is cut into blocks of a fixed size, whatever the number of threads, and
-// blocks are dealt out statically: results that are combined block by block, in order, do not depend on
-// threads.
+// The one door to threads. Work is cut into blocks of a fixed size, whatever the number of threads: results
+// that are combined block by block, in order, do not depend on threads. Each thread has a share of
+// neighbouring blocks, the same in every call, and one that is done before the others helps them.
 #pragma once
 
 #include <cstdint>

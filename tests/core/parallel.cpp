@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -31,15 +32,43 @@ TEST_CASE("parallel_for visits every index once, in the given blocks") {
   }
 }
 
+// Until it holds, or ten seconds are over.
+template <class Condition>
+void wait_until(const Condition& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!condition() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+}
+
 TEST_CASE("parallel_for uses the threads it may") {
   const Threads scope(3);
   std::mutex mutex;
   std::set<std::thread::id> seen;
   parallel_for(30, 1, [&](std::int64_t, std::int64_t) {
-    const std::lock_guard lock(mutex);
-    seen.insert(std::this_thread::get_id());
+    const auto all_came = [&] {
+      const std::lock_guard lock(mutex);
+      seen.insert(std::this_thread::get_id());
+      return seen.size() == 3;
+    };
+    wait_until(all_came);
   });
   CHECK(seen.size() == 3);
+}
+
+TEST_CASE("a thread that is done takes over the blocks of one that is not") {
+  const Threads scope(2);
+  for (const std::int64_t slow : {0, 19}) {  // of the one share, of the other
+    std::atomic<int> done = 0;
+    bool others_were_done = false;
+    parallel_for(20, 1, [&](std::int64_t block, std::int64_t) {
+      if (block == slow) {
+        wait_until([&] { return done == 19; });
+        others_were_done = done == 19;
+      }
+      ++done;
+    });
+    CHECK(others_were_done);
+    CHECK(done == 20);
+  }
 }
 
 TEST_CASE("the number of threads is checked") {
