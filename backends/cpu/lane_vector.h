@@ -106,10 +106,12 @@ template <class Vector, class T>
 }
 template <class T>
 [[gnu::always_inline]] inline void load(LaneVector<T>& x, const T* from) {
+#pragma GCC unroll 8
   for (int i = 0; i < x.parts; ++i) load(x.part[i], from + i * x.width);
 }
 template <class T>
 [[gnu::always_inline]] inline void store(T* to, const LaneVector<T>& x) {
+#pragma GCC unroll 8
   for (int i = 0; i < x.parts; ++i) store(to + i * x.width, x.part[i]);
 }
 
