@@ -53,6 +53,8 @@ class Parts {
 
   /// The pieces of a part follow one another.
   std::int64_t count() const { return rows_ * columns_ * pieces_; }
+  /// Of each part: 1 or 2.
+  std::int64_t pieces() const { return pieces_; }
 
   F32Product operator[](std::int64_t number) const {
     const std::int64_t part = number / pieces_;
@@ -91,18 +93,18 @@ class Parts {
 template <class T, class Make>
 void run_in_parts(const F32Product& product, const PartTile& tile, Make&& computation) {
   const Parts parts(product, tile);
-  std::int64_t values = 0;
+  constexpr std::int64_t page = 4096 / sizeof(T);
+  const std::int64_t pieces = parts.pieces();
+  std::int64_t values[2] = {0, 0};  // of a part's pieces
   for (std::int64_t i = 0; i < parts.count(); ++i) {
     const F32Product part = parts[i];
-    values = std::max(values, computation(part).values());
+    values[i % pieces] = std::max(values[i % pieces], cut(computation(part).values(), page) * page);
   }
   // One piece of memory: a thread gets the same place in it each time, in its own caches.
-  constexpr std::int64_t page = 4096 / sizeof(T);
-  values = cut(values, page) * page;
-  Scratch<T> memory(values * parts.count());
+  Scratch<T> memory((values[0] + values[1]) * (parts.count() / pieces));
   parallel_for(parts.count(), 1, [&](std::int64_t i, std::int64_t) {
     const F32Product part = parts[i];
-    computation(part).run(memory.data() + i * values);
+    computation(part).run(memory.data() + i / pieces * (values[0] + values[1]) + i % pieces * values[0]);
   });
 }
 
