@@ -33,7 +33,10 @@ int bf16_parts(const ProductExtents& e) {
   return !has_amx() ? 0 : precision == MatmulPrecision::high ? 2 : 3;
 }
 
+void own_product(const MatrixProduct<double>& product) { thin_product(product); }
+
 void own_product(const F32Product& product) {
+  if (is_thin<float>(product.extents)) return thin_product(product);
 #if defined(__x86_64__) && defined(__linux__)
   if (const int parts = bf16_parts(product.extents); parts > 0)
     return bf16_product(has_amx() ? amx_bf16 : avx512_bf16, parts, product);
@@ -61,11 +64,11 @@ SerialBlas::~SerialBlas() {
 
 template <>
 bool own_gemm<float>(const ProductExtents& extents) {
-  return bf16_parts(extents) > 0 || prefers_packing(extents);
+  return is_thin<float>(extents) || bf16_parts(extents) > 0 || prefers_packing(extents);
 }
 template <>
-bool own_gemm<double>(const ProductExtents&) {
-  return false;
+bool own_gemm<double>(const ProductExtents& extents) {
+  return is_thin<double>(extents);
 }
 
 const GemmKernels* f32_kernels(const ProductExtents& extents) {
@@ -74,18 +77,16 @@ const GemmKernels* f32_kernels(const ProductExtents& extents) {
 
 void gemm_plus_row(const ProductExtents& extents, Matrix<const float> a, Matrix<const float> b,
                    const float* row, Matrix<float> c) {
-  own_product({extents, 1, a, b, 1, c, row});
+  own_product(F32Product{extents, 1, a, b, 1, c, row});
 }
 
 template <class T>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Matrix<const T> a, Matrix<const T> b,
           double beta, Matrix<T> c) {
   NORMA_ASSERT(!c.transposed);
-  if constexpr (sizeof(T) == 4) {
-    const ProductExtents extents{m, n, k};
-    if (own_gemm<T>(extents))
-      return own_product({extents, static_cast<T>(alpha), a, b, static_cast<T>(beta), c});
-  }
+  const ProductExtents extents{m, n, k};
+  if (own_gemm<T>(extents))
+    return own_product(MatrixProduct<T>{extents, static_cast<T>(alpha), a, b, static_cast<T>(beta), c});
   const auto flag = [](bool transposed) { return transposed ? CblasTrans : CblasNoTrans; };
   const auto lock = one_at_a_time();
   const auto narrow = [](std::int64_t value) { return static_cast<blasint>(value); };

@@ -2,18 +2,12 @@
 #pragma once
 
 #include "backends/cpu/gemm/kernels.h"
+#include "backends/cpu/gemm/thin_product.h"
 #include "backends/matrices.h"
 
 namespace norma {
 
-struct F32Product {
-  ProductExtents extents;
-  float alpha;
-  Matrix<const float> a, b;
-  float beta;
-  Matrix<float> c;             // not transposed
-  const float* row = nullptr;  // n values; if given, beta * row is added to each row, not beta * c
-};
+using F32Product = MatrixProduct<float>;
 
 /// True where this processor has such kernels and a product of this shape is faster by them than by OpenBLAS.
 bool prefers_packing(const ProductExtents& extents);
