@@ -215,13 +215,16 @@ $(BUILD)/sources.txt: FORCE
 
 OPT := $(LIBRARY_OPT)
 $(PLAIN)/obj/backends/%.o $(BUILD)/obj/backends/%.o: OPT := $(KERNEL_OPT)
+# With checks in its unrolled loops, allocating their registers would take minutes.
+$(if $(sanitizers),$(PLAIN)/obj/backends/cpu/depthwise.o: OPT := -O0)
 ifeq ($(cuda),emulate)
 # Kernels that are run to be tested, each thread a fiber. UBSan would make them several times slower than ASan does.
 $(BUILD)/obj/backends/cuda/%.o: OPT := -O1
 $(BUILD)/obj/backends/cuda/%.o: EXTRA_FLAGS := $(if $(filter undefined,$(sanitizers)),-fno-sanitize=undefined)
 endif
 $(PLAIN)/obj/tests/%.o $(BUILD)/obj/tests/%.o: OPT := $(TEST_OPT)
-$(PLAIN)/obj/tests/%.o $(BUILD)/obj/tests/%.o: EXTRA_FLAGS := $(TEST_DEFINES)
+# The tests are not what is tested: UBSan in them would double the time that they take to compile.
+$(PLAIN)/obj/tests/%.o $(BUILD)/obj/tests/%.o: EXTRA_FLAGS := $(TEST_DEFINES) $(if $(filter undefined,$(sanitizers)),-fno-sanitize=undefined)
 $(PLAIN)/obj/tests/bench/%.o: OPT := $(LIBRARY_OPT)
 $(PLAIN)/obj/models/programs/%.o: OPT := $(TEST_OPT)
 
@@ -282,6 +285,15 @@ endif
 # The suite runs with fiber seed 1; what runs kernels also with these (0: in the order of indices).
 FIBER_SEEDS ?= 0 2
 CUDA_TESTS := -sf='*tests/cuda/*'
+
+# The tests of the CPU's kernels alone, on what is built for another processor: by `make ARCH=x86-64-v3 kernels-test`
+# those for AVX2, which where there is AVX-512 no other test runs.
+.PHONY: kernels-test kernels-test-run
+kernels-test:  ## the tests of the CPU's kernels, built apart for ARCH=x86-64-v3 or another processor
+	+@$(MAKE) --no-print-directory BUILD=build/kernels-$(ARCH) PLAIN=build/kernels-$(ARCH) kernels-test-run floors='core backends' \
+	  TEST_SOURCES='$(filter tests/main.cpp tests/backends/%,$(TEST_SOURCES))'
+kernels-test-run: $(BIN)/norma_tests
+	$(run_environment) $< $(TEST_ARGS)
 
 # R142: every public header compiles alone, and twice, in a file with all warnings.
 .PHONY: headers-test
