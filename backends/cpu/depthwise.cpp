@@ -13,6 +13,7 @@
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/lane_vector.h"
 #include "backends/cpu/scratch.h"
+#include "backends/cpu/windows.h"
 #include "backends/elementwise.h"
 #include "backends/strided.h"
 #include "core/parallel.h"
@@ -85,17 +86,6 @@ struct Frame {
     size = (rows * stride[0] + dilation[0] * (kernel[0] - 1)) * pitch;
   }
 };
-
-/// to = from, n values: the last vector begins early enough to end with them.
-template <int each = vector_lanes, class T>
-[[gnu::always_inline]] inline void copy_row(T* to, const T* from, std::int64_t n) {
-  if (n >= each) {
-    for (std::int64_t i = 0; i < n - each; i += each) std::memcpy(to + i, from + i, each * sizeof(T));
-    std::memcpy(to + n - each, from + n - each, each * sizeof(T));
-  } else if constexpr (each > 1) {
-    copy_row<each / 2>(to, from, n);
-  }
-}
 
 /// A plane x to where the frame has it; zeros are there already.
 template <class T>

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "core/backend.h"
 #include "core/view.h"
@@ -53,6 +54,27 @@ void for_each_row_of_places(const Planes& p, const PlaceRows& which, std::int64_
   }
 }
 
+/// to = from, n values: the last vector begins early enough to end with them.
+template <int each = 16, class T>
+[[gnu::always_inline]] inline void copy_row(T* to, const T* from, std::int64_t n) {
+  if (n >= each) {
+    for (std::int64_t i = 0; i < n - each; i += each) std::memcpy(to + i, from + i, each * sizeof(T));
+    std::memcpy(to + n - each, from + n - each, each * sizeof(T));
+  } else if constexpr (each > 1) {
+    copy_row<each / 2>(to, from, n);
+  }
+}
+
+/// n zeros, often one.
+template <class T>
+void write_zeros(T* to, std::int64_t n) {
+  if (n == 1) {
+    *to = T(0);
+  } else {
+    std::fill_n(to, n, T(0));
+  }
+}
+
 /// What the window sees of a plane x at rows of places: a row of columns for each tap, one after another.
 template <class T>
 void unfold_plane(const Planes& p, const PlaceRows& which, T* columns, const T* x) {
@@ -64,15 +86,15 @@ void unfold_plane(const Planes& p, const PlaceRows& which, T* columns, const T* 
         [=, &p](std::int64_t place, std::int64_t first, std::int64_t last, std::int64_t offset) {
           T* const row = to + place;
           const T* const from = x + offset;
-          for (std::int64_t q = 0; q < first; ++q) row[q] = T(0);
+          write_zeros(row, first);
           if (stride == 1) {
-            for (std::int64_t q = first; q < last; ++q) row[q] = from[q - first];
+            copy_row(row + first, from, last - first);
           } else if (stride == 2) {  // a constant, so that compilers make vectors of it
             for (std::int64_t q = first; q < last; ++q) row[q] = from[(q - first) * 2];
           } else {
             for (std::int64_t q = first; q < last; ++q) row[q] = from[(q - first) * stride];
           }
-          for (std::int64_t q = last; q < p.columns; ++q) row[q] = T(0);
+          write_zeros(row + last, p.columns - last);
         });
   }
 }
