@@ -54,6 +54,8 @@ const std::map<std::string, Op>& ops_of_any() {
        }},
       {"gather", [](const Inputs& i) { return i.x.gather(1, i.column); }},
       {"index_select", [](const Inputs& i) { return i.x.index_select(1, i.column.select(0, 0)); }},
+      {"times_vector", [](const Inputs& i) { return matmul(i.x, i.row.unsqueeze(1)); }},
+      {"vector_times", [](const Inputs& i) { return matmul(i.y.select(1, 0).unsqueeze(0), i.x); }},
       {"mse_loss", [](const Inputs& i) { return mse_loss(i.x, i.y); }},
       {"bce_with_logits",
        [](const Inputs& i) { return binary_cross_entropy_with_logits(i.x, i.y.sigmoid().detach()); }},

@@ -43,6 +43,8 @@ OF_ANY = {
     "cat": lambda i: torch.cat([i.x, i.y], 1),
     "gather": lambda i: i.x.gather(1, i.column),
     "index_select": lambda i: i.x.index_select(1, i.column[0]),
+    "times_vector": lambda i: i.x @ i.row.unsqueeze(1),
+    "vector_times": lambda i: i.y[:, 0].unsqueeze(0) @ i.x,
     "mse_loss": lambda i: F.mse_loss(i.x, i.y),
     "bce_with_logits": lambda i: F.binary_cross_entropy_with_logits(i.x, i.y.sigmoid()),
 }

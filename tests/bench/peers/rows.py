@@ -65,7 +65,8 @@ BASIC_SHAPES = ["2048,768", "4096,17", "64,64"]
 BASIC_NAMES = """
 add mul add_row div maximum where masked_fill clamp exp expm1 log log1p pow sqrt rsqrt sin tanh sigmoid erf abs square
 relu gelu silu softplus softmax softmax_of_columns log_softmax logsumexp sum sum_of_rows sum_of_columns amax_of_rows
-argmax_of_rows var_of_rows norm_of_rows cumsum transposed cat gather index_select mse_loss bce_with_logits
+argmax_of_rows var_of_rows norm_of_rows cumsum transposed cat gather index_select times_vector vector_times
+mse_loss bce_with_logits
 """.split()
 BASIC_ROWS = [
     Row(f"{name} [{shape}]", f"basic_{name}/{shape}", 1, seconds=0.05) for name in BASIC_NAMES for shape in BASIC_SHAPES
