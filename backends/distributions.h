@@ -147,7 +147,7 @@ NORMA_HOST_DEVICE inline double lower_quantile(double p) {
 class TruncatedNormal {
  public:
   TruncatedNormal(double a, double b)
-      : mirrored_(a > 0), low_(mirrored_ ? -b : a), high_(mirrored_ ? -a : b), from_(normal_cdf(low_)) {
+      : sign_(a > 0 ? -1 : 1), low_(a > 0 ? -b : a), high_(a > 0 ? -a : b), from_(normal_cdf(low_)) {
     range_ = normal_cdf(high_) - from_;
   }
   NORMA_HOST_DEVICE double operator()(const RandomBits& bits) const {
@@ -156,11 +156,11 @@ class TruncatedNormal {
     const double near = p <= 0.5 ? p : 1 - p, size = lower_quantile(near < least ? least : near);
     const double x = p <= 0.5 ? size : -size;
     const double cut = x < low_ ? low_ : x > high_ ? high_ : x;
-    return mirrored_ ? -cut : cut;
+    return sign_ * cut;
   }
 
  private:
-  bool mirrored_;
+  double sign_;  // a bool would leave padding, which a kernel's argument must not have
   double low_, high_, from_, range_;
 };
 
