@@ -328,7 +328,7 @@ LIBTORCH_FLAGS ?= -O2 -std=c++17 $(addprefix -I,$(torch_headers)) -ltorch -ltorc
 libtorch_programs := $(if $(torch_headers),$(BUILD)/peers/libtorch_worker $(BUILD)/peers/libtorch_char_program)
 compile_char = $(CXX) -O2 $(peers)/user/char_program.cpp $(user_flags) -o $(BUILD)/peers/char_program
 compile_libtorch_char = $(CXX) $(peers)/libtorch/char_program.cpp $(LIBTORCH_FLAGS) -o $(BUILD)/peers/libtorch_char_program
-run_peers = $$found $(peers)/bench_peers.py --worker $(BIN)/peer_worker --folder $(BUILD)/peers \
+run_peers = $$found $(peers)/bench_peers.py --worker $(BIN)/peer_worker $(if $(filter cuda,$(cuda)),--device cuda) --folder $(BUILD)/peers \
   --blas-folder='$(dir $(blas_file))' --rows '$(value BENCH_PEERS_ROWS)' \
   $(if $(libtorch_programs),--libtorch-worker $(BUILD)/peers/libtorch_worker --char $(BUILD)/peers/char_program \
     --libtorch-char $(BUILD)/peers/libtorch_char_program --compile-char '$(compile_char)' \

@@ -6,6 +6,7 @@ the same inputs; the results of one run are compared; a warm-up; then A B A B ..
 """
 
 import argparse
+import dataclasses
 import datetime
 import glob
 import os
@@ -75,13 +76,13 @@ class Sides:
             self.theirs["ATEN_CPU_CAPABILITY"] = "avx512"
 
     def start_ours(self):
-        return Worker([self.arguments.worker], self.ours)
+        return Worker([self.arguments.worker, self.arguments.device], self.ours)
 
     def start_theirs(self, peer):
         if peer == "libtorch":
             return Worker([self.arguments.libtorch_worker], self.theirs)
         command = [self.arguments.python, os.path.join(HERE, "torch_worker.py")]
-        return Worker(command + (["--compile"] if self.arguments.compile else []), self.theirs)
+        return Worker(command + ["--compile"] * self.arguments.compile + ["--cuda"] * (self.arguments.device == "cuda"), self.theirs)
 
 
 def processor_flags():
@@ -187,6 +188,8 @@ def quantity(value, kind):
 
 
 def verdict(row, ratio):
+    if not row.must:
+        return ""
     if ratio < row.must:
         return f"missed by {100 * (1 - ratio / row.must):.0f}%"
     return "reaches the aim" if row.aim and ratio >= row.aim else "holds"
@@ -196,10 +199,10 @@ def table_line(row, pairs, difference):
     ratios = sorted(a / b for a, b in pairs)
     ratio = statistics.median(ratios)
     theirs, ours = (quantity(statistics.median(side), row.kind) for side in zip(*pairs))
-    aim = f"{row.aim:g}" if row.aim else ""
+    must, aim = (f"{asked:g}" if asked else "" for asked in (row.must, row.aim))
     agreement = "" if difference is None else f"{difference:.0e}"
     return (
-        f"| {row.title} | {theirs} | {ours} | **{ratio:.2f}** ({ratios[0]:.2f}-{ratios[-1]:.2f}) | {row.must:g} | {aim} "
+        f"| {row.title} | {theirs} | {ours} | **{ratio:.2f}** ({ratios[0]:.2f}-{ratios[-1]:.2f}) | {must} | {aim} "
         f"| {verdict(row, ratio)} | {agreement} |"
     )
 
@@ -262,6 +265,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worker", required=True, help="Norma's side")
     parser.add_argument("--python", help="with torch and numpy; without it: no rows against PyTorch from Python")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for the rows that can be timed there")
     parser.add_argument("--compile", action="store_true", help="whole steps by torch.compile")
     parser.add_argument("--blas-folder", help="of the OpenBLAS that PyTorch is to use")
     parser.add_argument("--libtorch-worker", help="without it: no rows against libtorch C++")
@@ -283,7 +287,12 @@ def main():
     arguments = parse_arguments()
     here = {"torch": bool(arguments.python), "libtorch": bool(arguments.libtorch_worker)}
     table = BASIC_ROWS if arguments.basic else ROWS
-    rows = [row for row in table if here[row.peer] and re.search(arguments.rows, row.title)]
+    can_run = lambda row: row.needs in ["", *processor_flags()]
+    if arguments.device != "cpu":
+        can_run = lambda row: row.peer == "torch" and row.kind == "time"
+    rows = [row for row in table if here[row.peer] and can_run(row) and re.search(arguments.rows, row.title)]
+    if arguments.device != "cpu":  # what is asked for is asked of the CPU
+        rows = [dataclasses.replace(row, must=0, aim=0) for row in rows]
     if arguments.write and arguments.rows:
         sys.exit("bench-peers: only a whole table is written into a page; leave the choice of rows out")
     sides = Sides(arguments)

@@ -21,6 +21,7 @@ Work make_norm(const std::string& op, const Extents& e) {
                                 [=] { return layer_norm(x, weight, bias, 1e-5); });
   }
   const auto layer = std::make_shared<nn::BatchNorm>(width);  // keeps running statistics, as PyTorch's does
+  layer->to(device());
   layer->weight = weight, layer->bias = bias;
   return forward_and_backward({{"x", x}, {"weight", layer->weight}, {"bias", layer->bias}},
                               [=] { return (*layer)(x); });

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+device = "cpu"  # where inputs and models are
+
 
 def hashes(name, count):
     """Finalizer of splitmix64 over i + FNV-1a of the name."""
@@ -17,12 +19,12 @@ def hashes(name, count):
 
 def numbers(name, shape, scale=1, shift=0):
     u = (hashes(name, int(np.prod(shape))) >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-23) - np.float32(1)
-    return torch.from_numpy((u * np.float32(scale) + np.float32(shift)).reshape(shape))
+    return torch.from_numpy((u * np.float32(scale) + np.float32(shift)).reshape(shape)).to(device)
 
 
 def indices(name, shape, limit):
     z = (hashes(name, int(np.prod(shape))) >> np.uint64(33)) % np.uint64(limit)
-    return torch.from_numpy(z.astype(np.int64).reshape(shape))
+    return torch.from_numpy(z.astype(np.int64).reshape(shape)).to(device)
 
 
 def leaf(name, shape, scale=1, shift=0):

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from basic_ops import OF_ANY, OF_POSITIVE, make_basic
+import torch_inputs
 from torch_inputs import ForwardAndBackward, indices, leaf, numbers
 
 
@@ -18,7 +19,7 @@ def make_norm(op, e):
         return ForwardAndBackward(leaves, lambda: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * weight)
     if op == "layer_norm":
         return ForwardAndBackward(leaves, lambda: F.layer_norm(x, [width], weight, bias, 1e-5))
-    layer = (nn.BatchNorm2d if len(e) == 4 else nn.BatchNorm1d)(width)
+    layer = (nn.BatchNorm2d if len(e) == 4 else nn.BatchNorm1d)(width).to(torch_inputs.device)
     layer.weight.data, layer.bias.data = weight.data, bias.data
     return ForwardAndBackward({"x": x, "weight": layer.weight, "bias": layer.bias}, lambda: layer(x))
 
@@ -31,6 +32,10 @@ def make_cross_entropy(op, e):
 def make_gelu(op, e):
     x = leaf("x", e, 3)
     return ForwardAndBackward({"x": x}, lambda: F.gelu(x, approximate="tanh"))
+
+
+def on_host(values):
+    return values.cpu() if torch.is_tensor(values) else torch.from_numpy(np.array(values))
 
 
 class Dropout(ForwardAndBackward):
@@ -46,19 +51,19 @@ class Dropout(ForwardAndBackward):
         return max(self.against_definition(theirs), self.against_definition(self.results()))
 
     def against_definition(self, results):
-        x = self.leaves["x"].detach()
-        y, dx = (torch.from_numpy(np.array(results[name])) for name in ("y", "dx"))
+        x, dy = self.leaves["x"].detach().cpu(), self.dy.cpu()
+        y, dx = (on_host(results[name]) for name in ("y", "dx"))
         mask = ((y != 0) | (x == 0)).float() / (1 - self.p)
         kept = (mask != 0).double().mean().item()
         if abs(kept - (1 - self.p)) > 1e-3:
             return float("inf")
-        return max((y - x * mask).abs().max().item(), (dx - self.dy * mask).abs().max().item())
+        return max((y - x * mask).abs().max().item(), (dx - dy * mask).abs().max().item())
 
 
 def make_attention(op, e):
     batch, heads, length, d = e
     q, k, v = leaf("q", e, 2), leaf("k", e, 2), leaf("v", e)
-    hidden = torch.ones(length, length).tril().logical_not()
+    hidden = torch.ones(length, length, device=torch_inputs.device).tril().logical_not()
     fused = getattr(F, "scaled_dot_product_attention", None)
     if fused:
         return ForwardAndBackward({"q": q, "k": k, "v": v}, lambda: fused(q, k, v, is_causal=True))
@@ -160,7 +165,7 @@ class Training:
 
     def __init__(self, op, e):
         batch, length, layers, heads, width, vocabulary, tied = e
-        self.model = Gpt(length, layers, heads, width, vocabulary, tied)
+        self.model = Gpt(length, layers, heads, width, vocabulary, tied).to(torch_inputs.device)
         for name, p in self.model.named_parameters():
             gain = "norm" in name and name.endswith("weight")
             p.data.copy_(numbers(name, p.shape, 0.1 if gain else 0.035, 1 if gain else 0))
@@ -172,7 +177,7 @@ class Training:
         self.autocast = op == "gpt_bf16"
 
     def loss(self):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(torch_inputs.device, dtype=torch.bfloat16, enabled=self.autocast):
             return self.call(self.tokens[self.steps % 8], self.targets[self.steps % 8])
 
     def run(self):
@@ -199,6 +204,7 @@ MAKERS = {
     "attention": make_attention,
     "adamw": AdamW,
     "gpt": Training,
+    "gpt_high": Training,
     "gpt_medium": Training,
     "gpt_bf16": Training,
     **{f"basic_{name}": make_basic for name in [*OF_ANY, *OF_POSITIVE]},

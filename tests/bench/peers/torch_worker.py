@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True  # the tree stays clean
 import numpy as np
 import torch
 
+import torch_inputs
 import torch_work
 
 DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
@@ -42,7 +43,7 @@ def difference(ours, theirs):
         raise ValueError(f"different results: {sorted(ours.keys() ^ theirs.keys())}")
     worst = 0.0
     for name, mine in ours.items():
-        mine, yours = mine.numpy(), theirs[name]
+        mine, yours = mine.cpu().numpy(), theirs[name]
         if mine.shape != yours.shape:
             raise ValueError(f"{name}: shapes {mine.shape} and {yours.shape}")
         part = float(np.abs(mine - yours).max() / np.abs(mine).max())
@@ -55,10 +56,13 @@ def median_seconds(work, seconds, least):
         start = time.perf_counter()
         for _ in range(calls):
             work.run()
+        if on_cuda:
+            torch.cuda.synchronize()
         return (time.perf_counter() - start) / calls
 
+    on_cuda = torch_inputs.device == "cuda"
     times = [sample(1)]
-    calls = max(1, int(20e-6 / times[0]))
+    calls = max(1, int((5e-3 if on_cuda else 20e-6) / times[0]))
     end = time.perf_counter() + seconds
     while len(times) < least or time.perf_counter() < end:
         times.append(sample(calls))
@@ -72,6 +76,8 @@ def about():
     malloc = [name for name in loaded if "malloc" in name]
     capability = torch.__config__.show().partition("CPU capability usage: ")[2].split()[:1]
     parts = [f"PyTorch {torch.__version__}", f"{torch.get_num_threads()} threads", *blas, *malloc, *capability]
+    if torch_inputs.device == "cuda":
+        parts = [parts[0], f"CUDA {torch.version.cuda} on {torch.cuda.get_device_name()}"]
     return ", ".join(parts + (["torch.compile for whole steps"] if torch_work.Training.compiled else []))
 
 
@@ -97,6 +103,7 @@ def answer(words, state):
 def main():
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     torch_work.Training.compiled = "--compile" in sys.argv
+    torch_inputs.device = "cuda" if "--cuda" in sys.argv else "cpu"
     state = {}
     for line in sys.stdin:
         try:

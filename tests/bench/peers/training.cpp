@@ -11,6 +11,11 @@
 namespace norma::peers {
 namespace {
 
+models::Gpt& on_device(models::Gpt& model) {
+  model.to(device());
+  return model;
+}
+
 struct Training {
   // extents: batch, length, layers, heads, width, vocabulary, tied
   explicit Training(const Extents& e)
@@ -21,7 +26,7 @@ struct Training {
                .width = e[4],
                .activation = "gelu_tanh",
                .tied = e[6] != 0}),
-        optimizer(model.parameters(), {.lr = 3e-4, .weight_decay = 0.1}) {
+        optimizer(on_device(model).parameters(), {.lr = 3e-4, .weight_decay = 0.1}) {
     const NoGrad guard;
     for (const auto& [name, parameter] : model.named_parameters()) {
       const bool gain = name.find("norm") != std::string::npos && name.ends_with("weight");
@@ -65,14 +70,14 @@ nn::StateDict first_steps(Training& training) {
 
 }  // namespace
 
-/// gpt; gpt_medium and gpt_bf16 with products of medium precision (the other side: in f32, and by autocast to
-/// bf16).
+/// gpt; gpt_high, gpt_medium and gpt_bf16 with products of high and medium precision (the other side: in f32,
+/// and for gpt_bf16 by autocast to bf16).
 Work make_training(const std::string& op, const Extents& extents) {
-  const bool medium = op == "gpt_medium" || op == "gpt_bf16";
-  if (op != "gpt" && !medium) return {};
+  const bool medium = op == "gpt_medium" || op == "gpt_bf16", high = op == "gpt_high";
+  if (op != "gpt" && !medium && !high) return {};
   const auto training = std::make_shared<Training>(extents);
-  const auto precisely = [medium](auto&& work) {
-    set_matmul_precision(medium ? "medium" : "highest");
+  const auto precisely = [medium, high](auto&& work) {
+    set_matmul_precision(medium ? "medium" : high ? "high" : "highest");
     auto result = work();
     set_matmul_precision("highest");
     return result;

@@ -7,6 +7,8 @@
 namespace norma::peers {
 namespace {
 
+Device present_device = cpu;
+
 std::uint64_t seed_of(std::string_view name) {  // FNV-1a
   std::uint64_t hash = 0xcbf29ce484222325;
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
@@ -26,10 +28,13 @@ Tensor filled(std::string_view name, const Shape& shape, F value) {
   const Tensor x = empty(shape, dtype_of<T>());
   T* const data = x.array().data<T>();
   for (std::int64_t i = 0; i < x.numel(); ++i) data[i] = value(mixed(seed + static_cast<std::uint64_t>(i)));
-  return x;
+  return x.to(present_device);
 }
 
 }  // namespace
+
+void set_device(Device device) { present_device = device; }
+Device device() { return present_device; }
 
 Tensor numbers(std::string_view name, const Shape& shape, float scale, float shift) {
   return filled<float>(name, shape, [=](std::uint64_t hash) {

@@ -30,6 +30,10 @@ Work make_training(const std::string& op, const Extents& extents);
 Work make_tiny(const std::string& op, const Extents& extents);
 Work make_basic(const std::string& op, const Extents& extents);
 
+/// Where inputs and models are from now on; the CPU at start.
+void set_device(Device device);
+Device device();
+
 /// The same numbers on every side, but for a rounding: element i of the tensor `name` is shift + scale u, u
 /// in [-1, 1) a hash of i and the name.
 Tensor numbers(std::string_view name, const Shape& shape, float scale = 1, float shift = 0);

@@ -1,5 +1,5 @@
-// One side of `make bench-peers`. Reads commands, a line each, and answers each by a line; "error ..." when
-// it cannot.
+// One side of `make bench-peers`, on the CPU or, by the argument `cuda`, there. Reads commands, a line each,
+// and answers each by a line; "error ..." when it cannot.
 //
 //   prepare NAME      makes the inputs of a work (see work.h), in place of those before
 //   save FILE         writes what the other side must agree with, as safetensors
@@ -16,7 +16,9 @@
 #include <exception>
 #include <iostream>
 #include <sstream>
+#include <string_view>
 
+#include "core/backend.h"
 #include "core/profile.h"
 #include "nn/safetensors.h"
 #include "tests/bench/core_distance.h"
@@ -30,12 +32,14 @@ using Clock = std::chrono::steady_clock;
 double seconds_of(const peers::Work& work, int calls) {
   const Clock::time_point start = Clock::now();
   for (int i = 0; i < calls; ++i) work.run();
+  backend(peers::device()).synchronize();
   return std::chrono::duration<double>(Clock::now() - start).count() / calls;
 }
 
-/// A sample is as many calls as take 20 us: reading the clock must not count.
+/// A sample is as many calls as take 20 us, so that reading the clock does not count; on cuda 5 ms, so that
+/// the device always has work in hand.
 double median_seconds(const peers::Work& work, double seconds, std::size_t least) {
-  constexpr double sample = 20e-6;
+  const double sample = is_host(peers::device()) ? 20e-6 : 5e-3;
   std::vector<double> times{seconds_of(work, 1)};
   const int calls = std::max(1, static_cast<int>(sample / times[0]));
   if (calls > 1) times.clear();
@@ -103,7 +107,8 @@ std::string answer(const std::string& line, peers::Work& work) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  peers::set_device(argc > 1 && std::string_view(argv[1]) == "cuda" ? cuda : cpu);
   peers::Work work;
   for (std::string line; std::getline(std::cin, line);) {
     try {

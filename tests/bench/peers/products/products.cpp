@@ -2,7 +2,9 @@
 // shapes of models. Prints a Markdown table of rates in GFLOP/s, and of the ratios to the others, a median of
 // pairs each.
 //
-//     peer_products [PAIRS [PATTERN]]     PATTERN: only shapes whose "M K N" begins so
+//     products [--precisions] [PAIRS [PATTERN]]     PATTERN: only shapes whose "M K N" begins so
+//
+// With --precisions: Norma in the precisions of set_matmul_precision, against OpenBLAS in f32.
 #include <cblas.h>
 #include <dnnl.h>
 
@@ -18,6 +20,7 @@
 #include "autograd/ops.h"
 #include "core/backend.h"
 #include "core/parallel.h"
+#include "core/precision.h"
 
 namespace {
 
@@ -54,9 +57,39 @@ void openblas_product(const Product& p) {
   cblas_sgemm(CblasRowMajor, flag(p.a), flag(p.b), p.c.rows(), p.c.columns(), p.a.columns(), 1, p.a.data(),
               p.a.leading(), p.b.data(), p.b.leading(), p.add ? 1.0f : 0.0f, p.c.data(), p.c.leading());
 }
-using Library = void (*)(const Product&);
-constexpr Library libraries[] = {norma_product, onednn_product, openblas_product};
-constexpr int library_count = 3;
+template <MatmulPrecision precision>
+void norma_product_in(const Product& p) {
+  set_matmul_precision(precision);
+  norma_product(p);
+  set_matmul_precision(MatmulPrecision::highest);
+}
+
+struct Library {
+  void (*product)(const Product&);
+  double error;  // of a result, as a part of the largest value
+};
+struct Ratio {
+  std::size_t ours, theirs;
+  bool range;  // is printed
+};
+/// What one table compares.
+struct Contest {
+  std::vector<Library> libraries;
+  std::vector<Ratio> ratios;
+  const char *names, *ratio_names;
+};
+const Contest libraries{{{norma_product, 1e-5}, {onednn_product, 1e-5}, {openblas_product, 1e-5}},
+                        {{0, 1, true}, {0, 2, false}},
+                        "Norma / oneDNN / OpenBLAS",
+                        ": oneDNN | : OpenBLAS"};
+const Contest precisions{{{norma_product_in<MatmulPrecision::medium>, 2e-2},
+                          {norma_product_in<MatmulPrecision::high>, 5e-5},
+                          {norma_product_in<MatmulPrecision::highest_bf16x6>, 1e-5},
+                          {norma_product, 1e-5},
+                          {openblas_product, 1e-5}},
+                         {{0, 4, false}, {1, 4, false}, {2, 4, false}},
+                         "medium / high / six products / f32 / OpenBLAS",
+                         "medium | high | six"};
 
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -65,58 +98,70 @@ double median(std::vector<double> values) {
 }
 
 /// GFLOP/s: the median of the calls of a thirtieth of a second, at least three.
-double rate(Library library, const Product& product) {
+double rate(const Library& library, const Product& product) {
   std::vector<double> seconds;
   const Clock::time_point end = Clock::now() + std::chrono::milliseconds(33);
   while (seconds.size() < 3 || Clock::now() < end) {
     const Clock::time_point start = Clock::now();
-    library(product);
+    library.product(product);
     seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
   return product.work() / median(seconds) / 1e9;
 }
 
 /// Ends the program where the libraries disagree.
-void compare(const Product& product, const std::string& name) {
-  const auto result = [&](Library library) {
+void compare(const Contest& contest, const Product& product, const std::string& name) {
+  const auto result = [&](const Library& library) {
     std::fill_n(product.c.data(), product.c.values.numel(), 0.0f);
-    library(product);
+    library.product(product);
     return std::vector<float>(product.c.data(), product.c.data() + product.c.values.numel());
   };
-  const std::vector<float> ours = result(norma_product), theirs = result(onednn_product);
-  double worst = 0, largest = 0;
-  for (std::size_t i = 0; i < ours.size(); ++i) {
-    worst = std::max(worst, std::fabs(static_cast<double>(ours[i]) - static_cast<double>(theirs[i])));
-    largest = std::max(largest, std::fabs(static_cast<double>(theirs[i])));
+  const std::vector<float> right = result(contest.libraries.back());
+  for (const Library& library : contest.libraries) {
+    const std::vector<float> ours = result(library);
+    double worst = 0, largest = 0;
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      worst = std::max(worst, std::fabs(static_cast<double>(ours[i]) - static_cast<double>(right[i])));
+      largest = std::max(largest, std::fabs(static_cast<double>(right[i])));
+    }
+    if (worst <= library.error * largest) continue;
+    std::fprintf(stderr, "%s: the results differ by %g of %g\n", name.c_str(), worst, largest);
+    std::exit(1);
   }
-  if (worst <= 1e-5 * largest) return;
-  std::fprintf(stderr, "%s: the results differ by %g of %g\n", name.c_str(), worst, largest);
-  std::exit(1);
 }
 
-struct Shares {
-  std::vector<double> of_onednn, of_openblas;
+/// Medians of all products, by the contest's ratio.
+using Shares = std::vector<std::vector<double>>;
+
+/// "rate / rate / .. | ratio | ratio |"
+void print_cells(const Contest& contest, const Product& product, int pairs, Shares& all) {
+  std::vector<std::vector<double>> rates(contest.libraries.size());
+  for (const Library& library : contest.libraries) rate(library, product);
+  for (int i = 0; i < pairs; ++i) {
+    for (std::size_t j = 0; j < rates.size(); ++j) rates[j].push_back(rate(contest.libraries[j], product));
+  }
+  for (std::size_t j = 0; j < rates.size(); ++j)
+    std::printf("%s%.0f", j == 0 ? " " : " / ", median(rates[j]));
+  for (std::size_t i = 0; i < contest.ratios.size(); ++i) {
+    const auto& [ours, theirs, range] = contest.ratios[i];
+    std::vector<double> ratios;
+    for (std::size_t pair = 0; pair < rates[ours].size(); ++pair)
+      ratios.push_back(rates[ours][pair] / rates[theirs][pair]);
+    all[i].push_back(median(ratios));
+    const auto [low, high] = std::minmax_element(ratios.begin(), ratios.end());
+    std::printf(" | **%.2f**", all[i].back());
+    if (range) std::printf(" (%.2f-%.2f)", *low, *high);
+  }
+  std::printf(" |");
+  std::fflush(stdout);
+}
+
+struct Extents {
+  std::int64_t m, k, n;
 };
 
-/// "ours / oneDNN / OpenBLAS | ratio | ratio |"
-void print_cells(const Product& product, int pairs, Shares& all) {
-  std::vector<double> rates[library_count], of_onednn, of_openblas;
-  for (const Library library : libraries) rate(library, product);
-  for (int i = 0; i < pairs; ++i) {
-    for (int j = 0; j < library_count; ++j) rates[j].push_back(rate(libraries[j], product));
-    of_onednn.push_back(rates[0].back() / rates[1].back());
-    of_openblas.push_back(rates[0].back() / rates[2].back());
-  }
-  const auto [low, high] = std::minmax_element(of_onednn.begin(), of_onednn.end());
-  std::printf(" %.0f / %.0f / %.0f | **%.2f** (%.2f-%.2f) | %.2f |", median(rates[0]), median(rates[1]),
-              median(rates[2]), median(of_onednn), *low, *high, median(of_openblas));
-  std::fflush(stdout);
-  all.of_onednn.push_back(median(of_onednn));
-  all.of_openblas.push_back(median(of_openblas));
-}
-
-void measure(std::int64_t m, std::int64_t k, std::int64_t n, int pairs, Shares& all,
-             const std::string& name) {
+void measure(const Contest& contest, const Extents& e, int pairs, Shares& all, const std::string& name) {
+  const auto& [m, k, n] = e;
   const auto random = [](std::int64_t rows, std::int64_t columns) {
     return randn({rows, columns}).array().clone();
   };
@@ -127,15 +172,12 @@ void measure(std::int64_t m, std::int64_t k, std::int64_t n, int pairs, Shares& 
       {{y}, {x}, {weight, true}, false}, {{dx}, {dy}, {weight}, false}, {{dweight}, {dy, true}, {x}, true}};
   std::printf("| %s |", name.c_str());
   for (const Product& product : products) {
-    compare(product, name);
-    print_cells(product, pairs, all);
+    compare(contest, product, name);
+    print_cells(contest, product, pairs, all);
   }
   std::printf("\n");
 }
 
-struct Extents {
-  std::int64_t m, k, n;
-};
 // The layers of `char` and its head, of `small`, an MLP, GPT-2 at 256, 512 and 2048 tokens and its head.
 constexpr Extents shapes[] = {
     {2048, 192, 576},  {2048, 192, 192},  {2048, 192, 768},  {2048, 768, 192},  {2048, 192, 128},
@@ -148,23 +190,26 @@ constexpr Extents shapes[] = {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const bool by_precision = argc > 1 && std::string_view(argv[1]) == "--precisions";
+  if (by_precision) --argc, ++argv;
   const int pairs = argc > 1 ? std::max(1, std::atoi(argv[1])) : 7;
   const std::string_view pattern = argc > 2 ? argv[2] : "";
+  const Contest& contest = by_precision ? precisions : libraries;
   const dnnl_version_t& version = *dnnl_version();
   std::printf("%d threads, %d rounds in turn; oneDNN %d.%d.%d, OpenBLAS: %s.\n\n", num_threads(), pairs,
               version.major, version.minor, version.patch, openblas_get_config());
-  std::printf(
-      "| M K N | y = x W^T, GFLOP/s: Norma / oneDNN / OpenBLAS | : oneDNN | : OpenBLAS | dx = dy W | : "
-      "oneDNN | : OpenBLAS "
-      "| dW += dy^T x | : oneDNN | : OpenBLAS |\n|%s\n",
-      " --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-  Shares all;
-  for (const auto& [m, k, n] : shapes) {
-    const std::string name = std::to_string(m) + " " + std::to_string(k) + " " + std::to_string(n);
-    if (name.starts_with(pattern)) measure(m, k, n, pairs, all, name);
+  std::printf("| M K N | y = x W^T, GFLOP/s: %s | %s | dx = dy W | %s | dW += dy^T x | %s |\n| --- |",
+              contest.names, contest.ratio_names, contest.ratio_names, contest.ratio_names);
+  for (std::size_t i = 0; i < 3 * (1 + contest.ratios.size()); ++i) std::printf(" --- |");
+  std::printf("\n");
+  Shares all(contest.ratios.size());
+  for (const Extents& e : shapes) {
+    const std::string name = std::to_string(e.m) + " " + std::to_string(e.k) + " " + std::to_string(e.n);
+    if (name.starts_with(pattern)) measure(contest, e, pairs, all, name);
   }
-  if (all.of_onednn.empty()) return 0;
-  const auto lowest = [](const std::vector<double>& x) { return *std::min_element(x.begin(), x.end()); };
-  std::printf("\nMedian and lowest ratio: to oneDNN %.2f and %.2f, to OpenBLAS %.2f and %.2f.\n",
-              median(all.of_onednn), lowest(all.of_onednn), median(all.of_openblas), lowest(all.of_openblas));
+  if (all[0].empty()) return 0;
+  std::printf("\nMedian and lowest ratio (%s):", contest.ratio_names);
+  for (const std::vector<double>& ratios : all)
+    std::printf(" %.2f and %.2f;", median(ratios), *std::min_element(ratios.begin(), ratios.end()));
+  std::printf("\n");
 }
