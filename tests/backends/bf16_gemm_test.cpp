@@ -112,7 +112,7 @@ TEST_SUITE("kernels bf16 gemm") {
       return;
     }
     const auto compare = [](const auto& fast, const auto& plain, int parts) {
-      Array x = normal({40, 80}, f32, 1);
+      Array x = normal({80, 80}, f32, 1);
       float* const data = x.data<float>();
       for (std::int64_t i = 0; i < x.numel(); ++i)
         data[i] = std::ldexp(data[i], static_cast<int>(i % 250) - 125);
@@ -120,20 +120,22 @@ TEST_SUITE("kernels bf16 gemm") {
            {inf, -inf, NAN, FLT_MAX, -FLT_MAX, 3.39e38f, 1e-41f, -1e-41f, FLT_MIN, 0.0f, -0.0f}) {
         data[static_cast<std::int64_t>(std::bit_cast<std::uint32_t>(special) % 41) * 7 + 80] = special;
       }
-      for (const std::int64_t count : {1, 15, 16, 17, 32}) {
+      for (const std::int64_t count : {1, 15, 16, 17, 32, 33, 70}) {
         for (const std::int64_t k : {1, 16, 31, 32, 33, 40}) {
           for (int layout = 0; layout < 4; ++layout) {
-            std::vector<Bf16> got(static_cast<std::size_t>(2 * parts * 2 * bf16_tile), 1), want = got;
-            Bf16Panel panel{.x = data + 3,
-                            .leading = 80,
-                            .steps_adjoin = (layout & 1) != 0,
-                            .count = count,
-                            .k = k,
-                            .pairs = (layout & 2) != 0,
-                            .packed = got.data()};
-            fast(panel);
-            panel.packed = want.data();
-            plain(panel);
+            const std::int64_t panel_values = 2 * parts * 2 * bf16_tile + 64;
+            std::vector<Bf16> got(static_cast<std::size_t>(3 * panel_values), 1), want = got;
+            Bf16Panels panels{.x = data + 3,
+                              .leading = 80,
+                              .steps_adjoin = (layout & 1) != 0,
+                              .count = count,
+                              .k = k,
+                              .pairs = (layout & 2) != 0,
+                              .packed = got.data(),
+                              .panel_values = panel_values};
+            fast(panels);
+            panels.packed = want.data();
+            plain(panels);
             CHECK(got == want);
           }
         }
@@ -235,8 +237,11 @@ TEST_SUITE("kernels bf16 gemm") {
   }
   TEST_CASE("R95 the same bits for any number of threads, and inside of a parallel loop") {
     const Threads restore(1);
-    for (const auto& [m, n, k] :
-         {std::array<std::int64_t, 3>{200, 70, 100}, {40, 300, 100}, {70, 40, 1100}}) {
+    for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{200, 70, 100},
+                                  {40, 300, 100},
+                                  {70, 40, 1100},
+                                  {330, 70, 100},
+                                  {320, 300, 32}}) {
       const Case one(m, n, k, 2);
       set_num_threads(1);
       const Array want = one.result(plain_bf16, 2);
@@ -293,6 +298,17 @@ TEST_SUITE("kernels bf16 gemm") {
         for (int parts = 1; parts <= 3; ++parts) {
           CHECK(same_bits(one.result(amx_bf16, parts), one.result(plain_bf16, parts)));
         }
+      }
+    }
+    // Large enough for threads to share what is packed of b; the second has several slabs of it.
+    const Threads restore(1);
+    for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{600, 560, 1000}, {2100, 2080, 512}}) {
+      const Case one(m, n, k, 2);
+      set_num_threads(1);
+      const Array want = one.result(amx_bf16, 2);
+      for (const int threads : {2, 3}) {
+        set_num_threads(threads);
+        CHECK(same_bits(one.result(amx_bf16, 2), want));
       }
     }
 #endif

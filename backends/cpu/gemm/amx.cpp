@@ -7,6 +7,8 @@
 #  include <sys/syscall.h>
 #  include <unistd.h>
 
+#  include <algorithm>
+
 #  include "backends/cpu/gemm/avx512_bf16.h"
 
 #  define TILE_TARGET __attribute__((target("amx-tile,amx-bf16")))
@@ -71,10 +73,12 @@ bool ask() {
 
 namespace norma {
 
-const Bf16Kernels amx_bf16 = {begin,
-                              end,
-                              {block<1>, block<2>, block<3>},
-                              {avx512_bf16_pack<1>, avx512_bf16_pack<2>, avx512_bf16_pack<3>}};
+const Bf16Kernels amx_bf16 = {
+    begin,
+    end,
+    {block<1>, block<2>, block<3>},
+    {avx512_bf16_pack<1>, avx512_bf16_pack<2>, avx512_bf16_pack<3>},
+    {.group_panels = 1024, .slab_values = 1 << 21, .least_shared = 1 << 19, .cycles = 2}};
 
 bool has_amx() {
   static const bool answer = ask();

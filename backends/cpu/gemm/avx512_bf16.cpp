@@ -42,7 +42,7 @@ PACK_TARGET inline void split(__m512 low, __m512 high, __m512i* part) {
 
 /// 16 of the outer index, each with up to 32 adjoining steps.
 template <int parts>
-PACK_TARGET inline void read_adjoining(const Bf16Panel& g, std::int64_t first, std::int64_t at,
+PACK_TARGET inline void read_adjoining(const Bf16Panels& g, std::int64_t first, std::int64_t at,
                                        __m512i (*rows)[parts]) {
   const __mmask16 low = first_of_16(g.k - at), high = first_of_16(g.k - at - 16);
   for (std::int64_t i = 0; i < 16; ++i) {
@@ -55,7 +55,7 @@ PACK_TARGET inline void read_adjoining(const Bf16Panel& g, std::int64_t first, s
 
 /// 16 pairs of steps, each with 16 of the outer index, the values of a pair side by side.
 template <int parts>
-PACK_TARGET inline void read_apart(const Bf16Panel& g, std::int64_t first, std::int64_t at,
+PACK_TARGET inline void read_apart(const Bf16Panels& g, std::int64_t first, std::int64_t at,
                                    __m512i (*rows)[parts]) {
   const __m512i mix = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
                                        22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
@@ -70,22 +70,36 @@ PACK_TARGET inline void read_apart(const Bf16Panel& g, std::int64_t first, std::
   }
 }
 
+/// 32 steps of a panel.
 template <int parts>
-PACK_TARGET void pack(const Bf16Panel& g) {
-  const std::int64_t tiles = g.count > 16 ? 2 : 1;
-  for (std::int64_t at = 0; at < g.k; at += 32) {
-    Bf16* const step = g.packed + at / 32 * parts * tiles * bf16_tile;
-    for (std::int64_t tile = 0; tile < tiles; ++tile) {
-      __m512i rows[16][parts];
-      g.steps_adjoin ? read_adjoining<parts>(g, tile * 16, at, rows)
-                     : read_apart<parts>(g, tile * 16, at, rows);
-      for (int part = 0; part < parts; ++part) {
-        __m512 square[16];
-        for (int i = 0; i < 16; ++i) square[i] = _mm512_castsi512_ps(rows[i][part]);
-        if (g.steps_adjoin == g.pairs) transpose_16x16(square);
-        Bf16* const packed = step + (part * tiles + tile) * bf16_tile;
-        for (int i = 0; i < 16; ++i) _mm512_storeu_ps(packed + i * 32, square[i]);
-      }
+PACK_TARGET inline void pack_step(const Bf16Panels& g, std::int64_t panel, std::int64_t at) {
+  const std::int64_t first = panel * bf16_panel, tiles = g.count - first > 16 ? 2 : 1;
+  Bf16* const step = g.packed + panel * g.panel_values + at / 32 * parts * tiles * bf16_tile;
+  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    __m512i rows[16][parts];
+    g.steps_adjoin ? read_adjoining<parts>(g, first + tile * 16, at, rows)
+                   : read_apart<parts>(g, first + tile * 16, at, rows);
+    for (int part = 0; part < parts; ++part) {
+      __m512 square[16];
+      for (int i = 0; i < 16; ++i) square[i] = _mm512_castsi512_ps(rows[i][part]);
+      if (g.steps_adjoin == g.pairs) transpose_16x16(square);
+      Bf16* const packed = step + (part * tiles + tile) * bf16_tile;
+      for (int i = 0; i < 16; ++i) _mm512_storeu_ps(packed + i * 32, square[i]);
+    }
+  }
+}
+
+/// Along the rows of the matrix as it lies.
+template <int parts>
+PACK_TARGET void pack(const Bf16Panels& g) {
+  const std::int64_t panels = (g.count + bf16_panel - 1) / bf16_panel;
+  if (g.steps_adjoin) {
+    for (std::int64_t panel = 0; panel < panels; ++panel) {
+      for (std::int64_t at = 0; at < g.k; at += 32) pack_step<parts>(g, panel, at);
+    }
+  } else {
+    for (std::int64_t at = 0; at < g.k; at += 32) {
+      for (std::int64_t panel = 0; panel < panels; ++panel) pack_step<parts>(g, panel, at);
     }
   }
 }
@@ -94,13 +108,13 @@ PACK_TARGET void pack(const Bf16Panel& g) {
 
 // GCC 12 drops the target of a template that was declared without one, hence the function of its own above.
 template <int parts>
-void avx512_bf16_pack(const Bf16Panel& g) {
+void avx512_bf16_pack(const Bf16Panels& g) {
   pack<parts>(g);
 }
 
-template void avx512_bf16_pack<1>(const Bf16Panel&);
-template void avx512_bf16_pack<2>(const Bf16Panel&);
-template void avx512_bf16_pack<3>(const Bf16Panel&);
+template void avx512_bf16_pack<1>(const Bf16Panels&);
+template void avx512_bf16_pack<2>(const Bf16Panels&);
+template void avx512_bf16_pack<3>(const Bf16Panels&);
 
 }  // namespace norma
 #endif

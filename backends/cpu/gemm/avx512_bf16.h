@@ -7,6 +7,6 @@ namespace norma {
 
 /// For 1, 2 and 3 parts.
 template <int parts>
-void avx512_bf16_pack(const Bf16Panel& panel);
+void avx512_bf16_pack(const Bf16Panels& panel);
 
 }  // namespace norma

@@ -67,8 +67,13 @@ void block(const Bf16Block& t) { t.columns > 1 ? run<2>(t) : run<1>(t); }
 
 }  // namespace
 
+// Threads pack for themselves: to read what another core has just written takes longer here.
 const Bf16Kernels avx512_bf16 = {
-    [] {}, [] {}, {block, nullptr, nullptr}, {avx512_bf16_pack<1>, nullptr, nullptr}};
+    [] {},
+    [] {},
+    {block, nullptr, nullptr},
+    {avx512_bf16_pack<1>, nullptr, nullptr},
+    {.group_panels = 4, .slab_values = 1 << 21, .least_shared = INT64_MAX, .cycles = 32}};
 
 bool has_avx512_bf16() {
   static const bool answer =

@@ -66,10 +66,12 @@ struct Block {
   TILE_TARGET static void run(const Bf16Block& t) {
     t.d != nullptr ? load_c(t.d, t.d_row) : zero();
     const Bf16 *a = t.a, *b = t.b;
-    for (int i = 0; i < 16 * rows; ++i) {  // c is written at the end: fetch it meanwhile
-      for (int j = 0; j < columns; ++j) __builtin_prefetch(t.c + i * t.c_row + 16 * j, 1);
-    }
+    const std::int64_t at_once = (31 + t.steps) / t.steps;  // of the 32 rows to be fetched
+    const float* next = t.next;
+    std::int64_t left = 32;
     for (std::int64_t p = 0; p < t.steps; ++p) {
+      for (std::int64_t i = std::min(at_once, left); i > 0; --i, --left, next += t.c_row)
+        __builtin_prefetch(next, 1), __builtin_prefetch(next + 16, 1);
       step<parts>(a, b);
       a += parts * rows * bf16_tile, b += parts * columns * bf16_tile;
     }

@@ -48,7 +48,7 @@ class Parts {
     constexpr double large_work = 1.6e7;  // of a part: some 0.4 ms
     const bool is_large = work >= large_work * static_cast<double>(rows_ * columns_);
     const bool has_tiles = tall_.size() >= 2 * rows_ && wide_.size() >= 2 * columns_;
-    if (rows_ * columns_ > 1 && is_large && has_tiles) pieces_ = 2;
+    if (rows_ * columns_ > 1 && is_large && has_tiles && pieces_pay()) pieces_ = 2;
   }
 
   /// The pieces of a part follow one another.
@@ -80,6 +80,13 @@ class Parts {
   double time_of(std::int64_t tall, std::int64_t wide) const {
     return static_cast<double>(tall * wide) * tile_.cycles +
            static_cast<double>(tall * tile_.rows + wide * tile_.columns);
+  }
+
+  /// Both pieces of a part pack the smaller operand: not where that takes as long as a part of the work.
+  bool pieces_pay() const {
+    const std::int64_t tall = cut(tall_.size(), rows_), wide = cut(wide_.size(), columns_);
+    const double smaller = static_cast<double>(std::min(tall * tile_.rows, wide * tile_.columns));
+    return 16 * smaller <= static_cast<double>(tall * wide) * tile_.cycles;
   }
 
   const F32Product& p_;

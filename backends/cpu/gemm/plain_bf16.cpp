@@ -35,15 +35,17 @@ void split(float x, Bf16* part) {
 }
 
 template <int parts>
-void pack(const Bf16Panel& g) {
-  const std::int64_t tiles = g.count > 16 ? 2 : 1;
+void pack_panel(const Bf16Panels& g, std::int64_t panel) {
+  const std::int64_t begin = panel * bf16_panel, count = std::min<std::int64_t>(bf16_panel, g.count - begin);
+  const std::int64_t tiles = count > 16 ? 2 : 1;
   for (std::int64_t first = 0; first < g.k; first += 32) {
-    Bf16* const step = g.packed + first / 32 * parts * tiles * bf16_tile;
+    Bf16* const step = g.packed + panel * g.panel_values + first / 32 * parts * tiles * bf16_tile;
     for (std::int64_t o = 0; o < tiles * 16; ++o) {
       for (std::int64_t p = 0; p < 32; ++p) {
-        const std::int64_t at = first + p;
+        const std::int64_t at = first + p, outer = begin + o;
         float x = 0;
-        if (o < g.count && at < g.k) x = g.steps_adjoin ? g.x[o * g.leading + at] : g.x[at * g.leading + o];
+        if (o < count && at < g.k)
+          x = g.steps_adjoin ? g.x[outer * g.leading + at] : g.x[at * g.leading + outer];
         Bf16 part[parts];
         split<parts>(x, part);
         const std::int64_t row = o % 16, place = g.pairs ? p / 2 * 32 + row * 2 + p % 2 : row * 32 + p;
@@ -51,6 +53,11 @@ void pack(const Bf16Panel& g) {
       }
     }
   }
+}
+
+template <int parts>
+void pack(const Bf16Panels& g) {
+  for (std::int64_t panel = 0; panel * bf16_panel < g.count; ++panel) pack_panel<parts>(g, panel);
 }
 
 struct Tiles {
@@ -93,5 +100,11 @@ struct Tiles {
 #include "backends/cpu/gemm/bf16_block.h"
 
 namespace norma {
-const Bf16Kernels plain_bf16 = {[] {}, [] {}, {block<1>, block<2>, block<3>}, {pack<1>, pack<2>, pack<3>}};
+// Small, so that small products have several groups and slabs, and shared ones.
+const Bf16Kernels plain_bf16 = {
+    [] {},
+    [] {},
+    {block<1>, block<2>, block<3>},
+    {pack<1>, pack<2>, pack<3>},
+    {.group_panels = 2, .slab_values = 1 << 14, .least_shared = 1 << 10, .cycles = 2}};
 }  // namespace norma
