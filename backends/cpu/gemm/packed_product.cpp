@@ -158,9 +158,15 @@ class PartialProduct {
 const GemmKernels* gemm_kernels() {
   static const GemmKernels* const found = []() -> const GemmKernels* {
 #if defined(__x86_64__)
+    // There a panel of b read where it lies costs a tenth of the rate, on a Zen 4 nothing.
+    static const GemmKernels on_intel = [] {
+      GemmKernels kernels = avx512_gemm;
+      kernels.rows_without_packing = 96;
+      return kernels;
+    }();
     const bool wide = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
                       __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0;
-    if (wide) return &avx512_gemm;
+    if (wide) return __builtin_cpu_is("intel") != 0 ? &on_intel : &avx512_gemm;
     if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) return &avx2_gemm;
 #endif
     return nullptr;
