@@ -43,7 +43,8 @@ void fail_cuda(cudaError_t code, const char* call) {
 }
 
 void fail_cublas(cublasStatus_t status, const char* call) {
-  fail_with(cudaErrorUnknown, concat("cuda: ", call, ": ", cublasGetStatusString(status)));
+  fail_with(cudaErrorUnknown, concat("cuda: ", call, ": ", cublasGetStatusName(status), " (",
+                                     cublasGetStatusString(status), ")"));
 }
 
 void check_launch(cudaError_t code, const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes) {
