@@ -18,7 +18,9 @@ using Sizes = std::array<std::int64_t, 3>;  // m, n, k
 std::vector<const GemmKernels*> all_kernels() {
   std::vector<const GemmKernels*> all;
 #if defined(__x86_64__)
-  if (gemm_kernels() == &avx512_gemm) all.push_back(&avx512_gemm);
+  const GemmKernels* const chosen = gemm_kernels();  // may pack where others do not
+  if (chosen != nullptr && chosen->rows == avx512_gemm.rows) all.push_back(&avx512_gemm);
+  if (chosen != nullptr && chosen != &avx512_gemm && chosen != &avx2_gemm) all.push_back(chosen);
   if (gemm_kernels() != nullptr) all.push_back(&avx2_gemm);
 #endif
   return all;
