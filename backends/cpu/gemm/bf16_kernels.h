@@ -27,8 +27,7 @@ struct Bf16Block {
   std::int64_t c_row;
   const float* d;  // nullptr: nothing is added
   std::int64_t d_row;
-  const float*
-      next;  // a block of 32 x 32, c_row apart, to be fetched meanwhile for writing; any address will do
+  const float* next;  // another block of c, 32 x 32, fetched meanwhile for writing; any address will do
 };
 
 /// Panels of an operand side by side, or the part of them in `k` values of k.
@@ -36,10 +35,9 @@ struct Bf16Panels {
   const float* x;
   std::int64_t leading;  // outer index o, step p: x[o * leading + p] if steps_adjoin, else x[p * leading + o]
   bool steps_adjoin;
-  std::int64_t
-      count;       // of the outer index, at least 1; what is missing to a multiple of 16 is packed as zeros
-  std::int64_t k;  // filled up by zeros to a multiple of 32
-  bool pairs;      // the layout of b
+  std::int64_t count;  // of the outer index, at least 1; filled up by zeros to a multiple of 16
+  std::int64_t k;      // filled up by zeros to a multiple of 32
+  bool pairs;          // the layout of b
   Bf16* packed;
   std::int64_t panel_values;  // from one packed panel to the next
 };
@@ -47,7 +45,7 @@ struct Bf16Panels {
 /// How a product is blocked for a unit.
 struct Bf16Blocking {
   std::int64_t group_panels;  // of a that are used at a time, at most
-  std::int64_t slab_values;  // of packed b at a time, and of packed a that is kept from slab to slab, at most
+  std::int64_t slab_values;   // of packed b at a time, and of packed a that is kept meanwhile, at most
   std::int64_t least_shared;  // values of b from which on threads share what is packed of it
   double cycles;              // of a step of k of a whole block, of one product of parts
 };

@@ -158,7 +158,7 @@ class PartialProduct {
 const GemmKernels* gemm_kernels() {
   static const GemmKernels* const found = []() -> const GemmKernels* {
 #if defined(__x86_64__)
-    // There a panel of b read where it lies costs a tenth of the rate, on a Zen 4 nothing.
+    // There a panel of b that is read where it lies costs a tenth of the rate.
     static const GemmKernels on_intel = [] {
       GemmKernels kernels = avx512_gemm;
       kernels.rows_without_packing = 96;
