@@ -289,7 +289,7 @@ def main():
     table = BASIC_ROWS if arguments.basic else ROWS
     can_run = lambda row: row.needs in ["", *processor_flags()]
     if arguments.device != "cpu":
-        can_run = lambda row: row.peer == "torch" and row.kind == "time"
+        can_run = lambda row: row.peer == "torch" and row.kind == "time" and not row.needs
     rows = [row for row in table if here[row.peer] and can_run(row) and re.search(arguments.rows, row.title)]
     if arguments.device != "cpu":  # what is asked for is asked of the CPU
         rows = [dataclasses.replace(row, must=0, aim=0) for row in rows]
@@ -310,8 +310,9 @@ def main():
     print("\n".join(profile), flush=True)
     if arguments.write:
         for row in table:
-            if not here[row.peer]:
-                lines.append(f"| {row.title} | | | not measured: no {row.peer} here | {row.must:g} | {row.aim or ''} | | |")
+            absent = row.peer if not here[row.peer] else row.needs if arguments.device == "cpu" and not can_run(row) else ""
+            if absent:
+                lines.append(f"| {row.title} | | | not measured: no {absent} here | {row.must:g} | {row.aim or ''} | | |")
         write_into(arguments.write, arguments.mark or ("bench-peers-basic" if arguments.basic else "bench-peers"), lines + profile)
 
 
