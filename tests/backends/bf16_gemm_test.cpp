@@ -96,6 +96,17 @@ float meet(const Bf16Kernels& kernels, int parts, float x, float y, float fill) 
 }
 float meet(int parts, float x, float y, float fill) { return meet(plain_bf16, parts, x, y, fill); }
 
+/// Of two parts on one thread, which two and three must repeat bit by bit.
+Array result_on_threads(const Case& one, const Bf16Kernels& kernels) {
+  set_num_threads(1);
+  const Array want = one.result(kernels, 2);
+  for (const int threads : {2, 3}) {
+    set_num_threads(threads);
+    CHECK(same_bits(one.result(kernels, 2), want));
+  }
+  return want;
+}
+
 constexpr float inf = std::numeric_limits<float>::infinity();
 
 /// m, n, k at the edges of tiles, and over several blocks of k.
@@ -243,12 +254,7 @@ TEST_SUITE("kernels bf16 gemm") {
                                   {330, 70, 100},
                                   {320, 300, 32}}) {
       const Case one(m, n, k, 2);
-      set_num_threads(1);
-      const Array want = one.result(plain_bf16, 2);
-      for (const int threads : {2, 3}) {
-        set_num_threads(threads);
-        CHECK(same_bits(one.result(plain_bf16, 2), want));
-      }
+      const Array want = result_on_threads(one, plain_bf16);
       bool same[2] = {};
       parallel_for(
           2, 1, [&](std::int64_t i, std::int64_t) { same[i] = same_bits(one.result(plain_bf16, 2), want); });
@@ -303,13 +309,7 @@ TEST_SUITE("kernels bf16 gemm") {
     // Large enough for threads to share what is packed of b; the second has several slabs of it.
     const Threads restore(1);
     for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{600, 560, 1000}, {2100, 2080, 512}}) {
-      const Case one(m, n, k, 2);
-      set_num_threads(1);
-      const Array want = one.result(amx_bf16, 2);
-      for (const int threads : {2, 3}) {
-        set_num_threads(threads);
-        CHECK(same_bits(one.result(amx_bf16, 2), want));
-      }
+      result_on_threads(Case(m, n, k, 2), amx_bf16);
     }
 #endif
   }
