@@ -48,6 +48,9 @@ class Kept {
     for (const Array& array : arrays) push_back(array);
   }
   void push_back(Array array) { items_.push_back({std::move(array), 0}); }
+  /// False where no backward pass can follow, so that a kernel need not note what only that reads.
+  bool is_needed() const { return needed_; }
+  void set_needed(bool needed) { needed_ = needed; }
   const Array& operator[](std::size_t i) const { return items_[i].array; }
 
   /// The op's result is often among them, and may be changed in place later.
@@ -61,6 +64,7 @@ class Kept {
     std::int64_t version;
   };
   std::vector<Item> items_;
+  bool needed_ = true;
 };
 
 /// wanted[i]: the gradient of input i is asked for.
@@ -148,6 +152,7 @@ struct FusedNodeOf final : FusedNode {
 
   std::optional<Array> forward() const override {
     Kept unused;
+    unused.set_needed(false);
     std::array<Tensor, count> again;
     return op.forward(unused, input(I, again[I])...);
   }
@@ -211,6 +216,7 @@ template <class Op, std::same_as<Tensor>... Inputs>
 Tensor apply(Op op, const Inputs&... inputs) {
   if constexpr (requires(Kept kept) { op.forward(kept, detail::array_or_none(inputs)...); }) {
     Kept kept;
+    kept.set_needed(grad_enabled() && (inputs.requires_grad() || ...));
     if (!DefinitionsOnly::active()) {
       if (std::optional<Array> value = detail::run_forward(op, kept, inputs...))
         return detail::record_fused(std::move(op), std::move(*value), std::move(kept), inputs...);

@@ -327,7 +327,8 @@ class Backend {
   }
   // Pools: x and dx [n, channels, h, w], y and dy [n, channels, places h, places w].
   /// The first of the largest entries of each window; NaN wins, padding is -inf. chosen: where it lies in its
-  /// plane of x, -1 in the padding, in words that are the backend's own, i64 [numel of y].
+  /// plane of x, -1 in the padding, in words that are the backend's own, i64 [numel of y]. Without data:
+  /// places are not asked for; of +0 and -0, and of several NaN, y may then have another.
   virtual bool max_pool(View /*y*/, View /*chosen*/, View /*x*/, const Pooling&) { return false; }
   virtual bool max_pool_backward(View /*dx*/, View /*dy*/, View /*chosen*/) { return false; }
   virtual bool avg_pool(View /*y*/, View /*x*/, const Pooling&) { return false; }

@@ -148,10 +148,10 @@ struct MaxPoolOp {
   }
   std::optional<Array> forward(Kept& kept, const Array& x) const {
     Array y = Array::empty(pool.y_shape(x.shape()), x.dtype(), x.device());
-    Array chosen = Array::empty({y.numel()}, i64, x.device());
-    if (!backend(x.device()).max_pool(y.view(), chosen.view(), x.contiguous().view(), pool.pooling))
+    Array chosen = kept.is_needed() ? Array::empty({y.numel()}, i64, x.device()) : Array();
+    if (!backend(x.device()).max_pool(y.view(), chosen.view_or_none(), x.contiguous().view(), pool.pooling))
       return std::nullopt;
-    kept.push_back(std::move(chosen));
+    if (chosen.defined()) kept.push_back(std::move(chosen));
     return y;
   }
   std::array<Array, 1> backward(const Kept& kept, const Wanted&, const Array& dy, const Array& x) const {

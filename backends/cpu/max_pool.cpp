@@ -2,7 +2,8 @@
 //   y[p] = x[chosen[p]]     dx[i] = the sum of dy[p] over all p with chosen[p] = i
 // NaN wins, padding is -inf. Contiguous views, parallel over planes. Of several rows the first of equals
 // wins; of several columns the one that lies first in its plane, so the whole is in reading order.
-// chosen holds integers as wide as T, so that they are compared and selected along with the values.
+// chosen holds integers as wide as T, so that they are compared and selected along with the values. `noted`
+// is false where places are not asked for.
 #include <limits>
 
 #include "backends/cpu/cpu_backend.h"
@@ -27,7 +28,7 @@ constexpr T lowest = -std::numeric_limits<T>::infinity();
 constexpr int lanes = vector_lanes;
 constexpr std::int64_t whole_tiles(std::int64_t n) { return (n + lanes - 1) / lanes * lanes; }
 
-/// The largest entries so far, and where they lie.
+/// The largest entries so far, and where they lie, if that is noted.
 template <class T>
 struct Best {
   T* values;
@@ -48,16 +49,16 @@ bool beats(T v, Place<T> at, T best, Place<T> place) {
 
 /// The best of each column of x, over the rows of one row of windows. Of every row `count` entries are read;
 /// those behind the width of x are not used.
-template <class T>
+template <bool noted, class T>
 void best_of_rows(const Pools& p, const Pooling::Entries& rows, Place<T> count, Best<T> best, const T* x) {
   std::int64_t next = 0;
   if (rows.padded) {
     std::fill_n(best.values, count, lowest<T>);
-    std::fill_n(best.places, count, Place<T>(-1));
+    if constexpr (noted) std::fill_n(best.places, count, Place<T>(-1));
   } else {
     const auto start = static_cast<Place<T>>(rows.first * p.width);
     std::copy_n(x + start, count, best.values);
-    for (Place<T> c = 0; c < count; ++c) best.places[c] = start + c;
+    for (Place<T> c = 0; noted && c < count; ++c) best.places[c] = start + c;
     next = 1;
   }
   for (; next < rows.count; ++next) {
@@ -67,15 +68,15 @@ void best_of_rows(const Pools& p, const Pooling::Entries& rows, Place<T> count, 
     for (Place<T> c = 0; c < count; ++c) {
       const bool take = beats(row[c], best.values[c]);
       best.values[c] = take ? row[c] : best.values[c];
-      best.places[c] = take ? start + c : best.places[c];
+      if constexpr (noted) best.places[c] = take ? start + c : best.places[c];
     }
   }
   std::fill_n(best.values + p.width, lanes, lowest<T>);
-  std::fill_n(best.places + p.width, lanes, behind<T>);
+  if constexpr (noted) std::fill_n(best.places + p.width, lanes, behind<T>);
 }
 
 /// The best of each window that slides along a line; of whole vectors of windows, behind p.columns as well.
-template <class T>
+template <bool noted, class T>
 void best_of_columns(const Pools& p, Best<T> y, Best<T> line) {
   with_stride(p.stride, [&](auto stride) {
     for (std::int64_t q = 0; q < p.columns; q += lanes) {
@@ -83,59 +84,66 @@ void best_of_columns(const Pools& p, Best<T> y, Best<T> line) {
       LaneVector<T> best{}, v{};
       LaneVector<Place<T>> place{}, at{};
       load_strided(best, line.values + first, stride);
-      load_strided(place, line.places + first, stride);
+      if constexpr (noted) load_strided(place, line.places + first, stride);
       for (std::int64_t tap = 1; tap < p.taps; ++tap) {
         load_strided(v, line.values + first + tap * p.dilation, stride);
-        load_strided(at, line.places + first + tap * p.dilation, stride);
-        const auto tie = ((v == best) | ((v != v) & (best != best))) & (at < place);
-        const auto take = ((best == best) & ~(v <= best)) | tie;
+        auto take = (best == best) & ~(v <= best);
+        if constexpr (noted) {
+          load_strided(at, line.places + first + tap * p.dilation, stride);
+          take = take | (((v == best) | ((v != v) & (best != best))) & (at < place));
+          place = pick(take, at, place);
+        }
         best = pick(take, v, best);
-        place = pick(take, at, place);
       }
       store(y.values + q, best);
-      store(y.places + q, place);
+      if constexpr (noted) store(y.places + q, place);
     }
   });
 }
 
 /// The best of each bin.
-template <class T>
+template <bool noted, class T>
 void best_of_bins(const Pools& p, Best<T> y, Best<T> line) {
   for (std::int64_t q = 0; q < p.columns; ++q) {
     const Pooling::Entries bin = p.column(q);
     T best = line.values[bin.first];
-    Place<T> place = line.places[bin.first];
+    Place<T> place = noted ? line.places[bin.first] : 0;
     for (std::int64_t c = bin.first + 1; c < bin.first + bin.count; ++c) {
-      const bool take = beats(line.values[c], line.places[c], best, place);
+      const Place<T> at = noted ? line.places[c] : 0;
+      const bool take = beats(line.values[c], at, best, place);
       best = take ? line.values[c] : best;
-      place = take ? line.places[c] : place;
+      place = take ? at : place;
     }
-    y.values[q] = best, y.places[q] = place;
+    y.values[q] = best;
+    if constexpr (noted) y.places[q] = place;
   }
 }
 
-template <class T>
+template <bool noted, class T>
 void pool_planes(const Pools& p, Best<T> y, const T* x) {
   for_planes(p.count, p.size(), p.places(), [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t room = p.line + lanes * (p.stride + 1);
     Scratch<T> values(room + whole_tiles(p.columns));
-    Scratch<Place<T>> places(room + whole_tiles(p.columns));
-    const Best<T> line{values.data(), places.data()}, found{line.values + room, line.places + room};
+    Scratch<Place<T>> places(noted ? room + whole_tiles(p.columns) : 1);
+    const Best<T> line{values.data(), places.data()},
+        found{line.values + room, noted ? line.places + room : nullptr};
     std::fill_n(line.values, room, lowest<T>);  // padding, which is not written again
-    std::fill_n(line.places, p.left, Place<T>(-1));
-    std::fill_n(line.places + p.left, room - p.left, behind<T>);
+    if constexpr (noted) {
+      std::fill_n(line.places, p.left, Place<T>(-1));
+      std::fill_n(line.places + p.left, room - p.left, behind<T>);
+    }
     for (std::int64_t plane = begin; plane < end; ++plane) {
       const T* const from = x + plane * p.size();
       for (std::int64_t r = 0; r < p.rows; ++r) {
         const Pooling::Entries rows = p.row(r);
         const std::int64_t after = (p.count - plane) * p.size() - (rows.last() + 1) * p.width;  // values of x
         const std::int64_t count = after < lanes ? p.width : whole_tiles(p.width);
-        best_of_rows(p, rows, static_cast<Place<T>>(count), {line.values + p.left, line.places + p.left},
-                     from);
+        best_of_rows<noted, T>(p, rows, static_cast<Place<T>>(count),
+                               {line.values + p.left, noted ? line.places + p.left : nullptr}, from);
         const std::int64_t to = (plane * p.rows + r) * p.columns;
-        (p.sliding ? best_of_columns<T> : best_of_bins<T>)(p, found, line);
+        (p.sliding ? best_of_columns<noted, T> : best_of_bins<noted, T>)(p, found, line);
         std::copy_n(found.values, p.columns, y.values + to);
-        std::copy_n(found.places, p.columns, y.places + to);
+        if constexpr (noted) std::copy_n(found.places, p.columns, y.places + to);
       }
     }
   });
@@ -147,7 +155,8 @@ bool CpuBackend::max_pool(View y, View chosen, View x, const Pooling& pooling) {
   const Pools pools(x, y, pooling);
   if (x.dtype == f32 && pools.size() > std::numeric_limits<std::int32_t>::max()) return false;
   for_float(x.dtype, "max_pool", [&]<class T>() {
-    pool_planes<T>(pools, {pointer<T>(y), static_cast<Place<T>*>(chosen.data)}, pointer<T>(x));
+    const Best<T> best{pointer<T>(y), static_cast<Place<T>*>(chosen.data)};
+    (chosen.data != nullptr ? pool_planes<true, T> : pool_planes<false, T>)(pools, best, pointer<T>(x));
   });
   return true;
 }
