@@ -9,6 +9,7 @@
 #include "backends/cpu/blas.h"
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/depthwise.h"
+#include "backends/cpu/direct_convolution.h"
 #include "backends/cpu/scratch.h"
 #include "backends/cpu/windows.h"
 #include "backends/elementwise.h"
@@ -131,6 +132,10 @@ bool CpuBackend::convolution(View y, View x, View weight, View bias, const Windo
     depthwise(y, x, weight, bias, window, groups);
     return true;
   }
+  if (is_direct(x, weight, window, groups)) {
+    direct_convolution(y, x, weight, bias, window, groups);
+    return true;
+  }
   if (!Layout(x, weight, window, groups).has_blocks()) return false;
   for_float(x.dtype, "conv2d", [&]<class T>() {
     convolve<T>(Layout(x, weight, window, groups), pointer<T>(y), pointer<T>(x), pointer<T>(weight),
@@ -143,6 +148,8 @@ bool CpuBackend::convolution_input_gradient(View dx, View dy, View weight, const
                                             std::int64_t groups) {
   if (dy.numel() == 0 || weight.numel() == 0) return false;
   if (is_depthwise(dx, weight, window, groups) && depthwise_input_gradient(dx, dy, weight, window, groups))
+    return true;
+  if (is_direct(dx, weight, window, groups) && direct_input_gradient(dx, dy, weight, window, groups))
     return true;
   if (!Layout(dx, weight, window, groups).has_blocks()) return false;
   // A plane is one task's: its columns must fit, and there must be tasks enough.

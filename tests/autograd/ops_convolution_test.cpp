@@ -1,6 +1,7 @@
 // Convolutions against plain loops, their messages, empty batches, chunks and threads.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -83,6 +84,47 @@ TEST_CASE("conv2d equals seven plain loops: kernels, strides, padding, dilation,
   CHECK(count == 72);
 }
 
+TEST_CASE(
+    "conv2d with steps of 1 equals seven plain loops, gradients the definition's: filters, planes, kernels") {
+  int count = 0;
+  for (const std::int64_t filters : {1, 2, 3, 4, 5, 6, 7, 13})
+    for (const Size2d kernel : {Size2d(3), Size2d(2, 3), Size2d(5, 1), Size2d(1, 4)})
+      for (const Size2d plane : {Size2d(9, 14), Size2d(5, 40), Size2d(17, 5)}) {
+        const std::int64_t groups = 1 + count % 2, tall = 1 + count % 3 / 2;
+        const Conv2dOptions options{.padding = {kernel.height / 2, count % 4 == 0 ? 0 : kernel.width - 1},
+                                    .dilation = {tall, 1},
+                                    .groups = groups};
+        const Tensor x = drawn({2, 3 * groups, plane.height, plane.width}, 1).set_requires_grad();
+        const Tensor weight =
+            drawn({filters * groups, 3, kernel.height, kernel.width}, 2).set_requires_grad();
+        const Tensor bias = count % 5 == 0 ? Tensor() : drawn({filters * groups}, 3);
+        CAPTURE(count);
+        const Tensor y = conv2d(x, weight, bias, options), dy = drawn(y.shape(), 4);
+        CHECK(largest_difference(y, plain_conv2d(x, weight, bias, options)) < 1e-12);
+        const auto gradients = grad({y}, {x, weight}, {dy});
+        const DefinitionsOnly definitions;
+        const auto want = grad({conv2d(x, weight, bias, options)}, {x, weight}, {dy});
+        for (std::size_t i = 0; i < 2; ++i) CHECK(largest_difference(gradients[i], want[i]) < 1e-11);
+        ++count;
+      }
+  CHECK(count == 96);
+}
+
+TEST_CASE("conv2d of planes that are cut into bands equals its definition") {
+  for (const Size2d plane : {Size2d(40, 50), Size2d(3, 200)}) {
+    const Tensor x = drawn({4, 70, plane.height, plane.width}, 1).set_requires_grad();
+    const Tensor weight = drawn({9, 70, 3, 3}, 2).set_requires_grad();
+    const Tensor y = conv2d(x, weight, {}, {.padding = 1}), dy = drawn(y.shape(), 3);
+    const auto gradients = grad({y}, {x, weight}, {dy});
+    const DefinitionsOnly definitions;
+    const Tensor same = conv2d(x, weight, {}, {.padding = 1});
+    CHECK(largest_difference(y, same) < 1e-11);
+    const auto want = grad({same}, {x, weight}, {dy});
+    CHECK(largest_difference(gradients[0], want[0]) < 1e-11);
+    CHECK(largest_difference(gradients[1], want[1]) < 1e-10);
+  }
+}
+
 TEST_CASE("depthwise conv2d equals seven plain loops, gradients the definition's") {
   int count = 0;
   for (const Size2d kernel : {Size2d(1), Size2d(2, 3), Size2d(3), Size2d(4, 5), Size2d(5, 2), Size2d(7)})
@@ -109,7 +151,7 @@ TEST_CASE("depthwise conv2d equals seven plain loops, gradients the definition's
       }
 }
 
-TEST_CASE("depthwise conv2d passes infinity and NaN where the definition does") {
+TEST_CASE("conv2d passes infinity and NaN where the definition does, depthwise too") {
   const double infinity = std::numeric_limits<double>::infinity();
   const auto same = [](const Tensor& a, const Tensor& b) {
     const auto u = a.to_vector<double>(), v = b.to_vector<double>();
@@ -121,8 +163,9 @@ TEST_CASE("depthwise conv2d passes infinity and NaN where the definition does") 
   };
   for (const int dirty : {0, 1, 2})  // x, weight, dy
     for (const double value : {infinity, std::nan("")})
-      for (const auto& [stride, padding] : {std::pair{1, 1}, {2, 1}, {1, 0}, {2, 0}}) {
-        std::vector<Tensor> in = {drawn({2, 2, 9, 19}, 1), drawn({2, 1, 3, 3}, 2)};
+      for (const auto& [stride, padding, channels] :
+           {std::array{1, 1, 1}, {2, 1, 1}, {1, 0, 1}, {2, 0, 1}, {1, 1, 2}, {1, 0, 2}}) {
+        std::vector<Tensor> in = {drawn({2, 2 * channels, 9, 19}, 1), drawn({2, channels, 3, 3}, 2)};
         const Conv2dOptions options{.stride = stride, .padding = padding, .groups = 2};
         in.push_back(drawn(conv2d(in[0], in[1], {}, options).shape(), 3));
         const std::size_t which = static_cast<std::size_t>(dirty);
@@ -142,6 +185,7 @@ TEST_CASE("depthwise conv2d passes infinity and NaN where the definition does") 
         const auto want = run();
         CAPTURE(dirty);
         CAPTURE(stride);
+        CAPTURE(channels);
         for (std::size_t i = 0; i < 3; ++i) CHECK(same(got[i], want[i]));
       }
 }

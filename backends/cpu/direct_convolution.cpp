@@ -1,0 +1,253 @@
+// Convolution with steps of 1, from planes that are laid out once with their padding. The lines of such a
+// plane follow each other, so what a tap sees of all places is the same memory, moved by its offset o:
+//   y[filter, place] = bias + sum over channels and taps of weight[filter, channel, tap] x[channel, place +
+//   o] dx = the same convolution, of dy, with filters for channels and the taps in reverse order
+// That is a matrix product whose columns need not be written, nor packed. A place counts along lines with
+// their padding; what is computed behind the columns of y is left out. Parallel over images, groups and bands
+// of rows of places, which follow from the shapes alone.
+#include "backends/cpu/direct_convolution.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/lane_vector.h"
+#include "backends/cpu/scratch.h"
+#include "backends/cpu/windows.h"
+#include "backends/elementwise.h"
+#include "backends/strided.h"
+#include "core/parallel.h"
+
+namespace norma {
+namespace {
+
+constexpr std::int64_t band_values = 1 << 16;  // of planes laid out at a time: they stay in the second cache
+constexpr std::int64_t most_filters = 128;     // of a group
+constexpr std::int64_t least_tasks = 8;        // a band's filters are shared out where there are fewer bands
+constexpr int tile_filters = 6;                // at most, whose sums over a tile of places stay in registers
+constexpr int tile_packs(int filters) { return filters > 3 ? 2 : filters == 3 ? 3 : 4; }  // of places in it
+constexpr double task_work = 1e6;  // multiply-adds of a task, about
+template <class T>
+constexpr std::int64_t widest_tile = 4 * pack_lanes<T>;
+
+/// Planes [channels, height, width] of one image and group, seen from rows x columns places.
+struct Lines {
+  std::int64_t channels, filters, height, width, rows, columns, kernel[2], dilation[2], top, left;
+
+  std::int64_t taps() const { return kernel[0] * kernel[1]; }
+  std::int64_t summands() const { return channels * taps(); }
+  std::int64_t pitch() const { return columns + dilation[1] * (kernel[1] - 1); }
+  /// Whether this is worth it: little is computed in vain, what a row of places sees stays in the cache, and
+  /// unfolding would not be lost in what so many filters take.
+  bool pays() const {
+    return columns * 4 >= pitch() * 3 && channels * seen(1) * pitch() <= band_values &&
+           filters <= most_filters;
+  }
+  /// Filters of a tile: as many in each as can be.
+  std::int64_t tile() const {
+    const std::int64_t tiles = (filters + tile_filters - 1) / tile_filters;
+    return (filters + tiles - 1) / tiles;
+  }
+  /// Lines that `count` rows of places see.
+  std::int64_t seen(std::int64_t count) const { return count + dilation[0] * (kernel[0] - 1); }
+  /// Of a plane whose lines are `count` rows of places, for all channels.
+  std::vector<std::int64_t> offsets(std::int64_t count) const {
+    std::vector<std::int64_t> all;
+    for (std::int64_t c = 0; c < channels; ++c)
+      for (std::int64_t i = 0; i < kernel[0]; ++i)
+        for (std::int64_t j = 0; j < kernel[1]; ++j)
+          all.push_back((c * seen(count) + i * dilation[0]) * pitch() + j * dilation[1]);
+    return all;
+  }
+};
+
+/// The convolution itself.
+Lines lines_of(const View& x, const View& weight, const Window& w, std::int64_t groups) {
+  return {.channels = weight.shape[1],
+          .filters = weight.shape[0] / groups,
+          .height = x.shape[2],
+          .width = x.shape[3],
+          .rows = w.places(0, x.shape[2]),
+          .columns = w.places(1, x.shape[3]),
+          .kernel = {w.kernel[0], w.kernel[1]},
+          .dilation = {w.dilation[0], w.dilation[1]},
+          .top = w.padding[0],
+          .left = w.padding[1]};
+}
+/// The one from dy to dx.
+Lines lines_back(const View& dx, const View& dy, const View& weight, const Window& w, std::int64_t groups) {
+  return {.channels = weight.shape[0] / groups,
+          .filters = weight.shape[1],
+          .height = dy.shape[2],
+          .width = dy.shape[3],
+          .rows = dx.shape[2],
+          .columns = dx.shape[3],
+          .kernel = {w.kernel[0], w.kernel[1]},
+          .dilation = {w.dilation[0], w.dilation[1]},
+          .top = w.dilation[0] * (w.kernel[0] - 1) - w.padding[0],
+          .left = w.dilation[1] * (w.kernel[1] - 1) - w.padding[1]};
+}
+
+/// Lines [first, first + count) of a plane with its padding.
+template <class T>
+void lay_out(const Lines& l, std::int64_t first, std::int64_t count, T* to, const T* x) {
+  for (std::int64_t line = first; line < first + count; ++line, to += l.pitch()) {
+    const std::int64_t row = line - l.top;
+    if (row < 0 || row >= l.height) {
+      std::fill_n(to, l.pitch(), T(0));
+      continue;
+    }
+    write_zeros(to, l.left);
+    copy_row(to + l.left, x + row * l.width, l.width);
+    write_zeros(to + l.left + l.width, l.pitch() - l.left - l.width);
+  }
+}
+
+/// to[f, place] = start[f] + sum over k of weight[k, f] x[offset[k] + place], for a tile of places.
+template <int filters, int packs, class T>
+void add_up(T* to, std::int64_t leading, const T* weight, const T* start, const T* x, std::int64_t summands,
+            const std::int64_t* offset) {
+  Pack<T> sums[filters][packs];
+  const auto each = [&](const auto& body) {
+#pragma GCC unroll 8
+    for (int f = 0; f < filters; ++f)
+#pragma GCC unroll 8
+      for (int i = 0; i < packs; ++i) body(f, i);
+  };
+  each([&](int f, int i) { sums[f][i] = start[f] - Pack<T>{}; });
+  for (std::int64_t k = 0; k < summands; ++k) {
+    Pack<T> seen[packs];
+#pragma GCC unroll 8
+    for (int i = 0; i < packs; ++i) load(seen[i], x + offset[k] + i * pack_lanes<T>);
+    each([&](int f, int i) { sums[f][i] += weight[k * filters + f] * seen[i]; });
+  }
+  each([&](int f, int i) { store(to + f * leading + i * pack_lanes<T>, sums[f][i]); });
+}
+
+/// Calls body(n), the constant, for n in [1, tile_filters].
+template <class Body>
+void with_filters(std::int64_t n, const Body& body) {
+  [&]<int... i>(std::integer_sequence<int, i...>) {
+    ((n == i + 1 ? body(std::integral_constant<int, i + 1>()) : void()), ...);
+  }
+  (std::make_integer_sequence<int, tile_filters>());
+}
+
+/// weight(filter, k) in tiles [k, filters of the tile], group by group.
+template <class T, class Weight>
+void pack_weights(const Lines& l, std::int64_t groups, T* packed, const Weight& weight) {
+  for (std::int64_t group = 0; group < groups; ++group)
+    for (std::int64_t first = 0; first < l.filters; first += l.tile()) {
+      const std::int64_t count = std::min(l.tile(), l.filters - first);
+      for (std::int64_t k = 0; k < l.summands(); ++k)
+        for (std::int64_t f = 0; f < count; ++f) *packed++ = weight(group, first + f, k);
+    }
+}
+
+/// How the work is cut: into bands of rows of places, and, where these are few, the filters into shares.
+struct Cut {
+  std::int64_t height, bands, filters, shares;
+
+  Cut(const Lines& l, std::int64_t images, std::int64_t groups) {
+    const std::int64_t most = band_values / (l.channels * l.pitch()) - (l.seen(1) - 1);
+    const std::int64_t enough = (images * groups * l.rows + least_tasks - 1) / least_tasks;
+    height = std::clamp<std::int64_t>(std::min(most, enough), 1, l.rows);
+    bands = (l.rows + height - 1) / height;
+    const std::int64_t tiles = (l.filters + l.tile() - 1) / l.tile();
+    const std::int64_t wanted = std::clamp<std::int64_t>(least_tasks / (images * groups * bands), 1, tiles);
+    filters = (tiles + wanted - 1) / wanted * l.tile();
+    shares = (l.filters + filters - 1) / filters;
+  }
+};
+
+/// `count` rows of places, at y of all filters, for filters [begin, end), from what is laid out at x. found:
+/// room for a tile of filters.
+template <class T>
+void filter_band(const Lines& l, std::int64_t count, std::int64_t begin, std::int64_t end, T* y,
+                 const T* packed, const T* bias, const T* x, const std::vector<std::int64_t>& offsets,
+                 T* found) {
+  const std::int64_t places = count * l.pitch() + widest_tile<T>;
+  for (std::int64_t first = begin; first < end; first += l.tile())
+    with_filters(std::min(l.tile(), end - first), [&](auto filters) {
+      constexpr int packs = tile_packs(filters);
+      T start[tile_filters] = {};
+      if (bias != nullptr) std::copy_n(bias + first, filters.value, start);
+      const T* const weight = packed + first * l.summands();
+      for (std::int64_t place = 0; place < count * l.pitch(); place += packs * pack_lanes<T>)
+        add_up<filters, packs>(found + place, places, weight, start, x + place, l.summands(), offsets.data());
+      for (std::int64_t f = 0; f < filters; ++f)
+        for (std::int64_t r = 0; r < count; ++r)
+          copy_row(y + ((first + f) * l.rows + r) * l.columns, found + f * places + r * l.pitch(), l.columns);
+    });
+}
+
+/// y [images, groups, filters, places] from x [images, groups, channels, ..].
+template <class T>
+void convolve(const Lines& l, std::int64_t images, std::int64_t groups, T* y, const T* x, const T* packed,
+              const T* bias) {
+  const Cut cut(l, images, groups);
+  const std::vector<std::int64_t> offsets = l.offsets(cut.height);
+  const std::int64_t lines = l.seen(cut.height), size = lines * l.pitch();
+  const std::int64_t behind = widest_tile<T> + l.pitch() - l.columns;  // what the last tile of places sees
+  const auto work = static_cast<double>(cut.height * l.pitch() * cut.filters * l.summands());
+  const auto block = std::max<std::int64_t>(1, static_cast<std::int64_t>(task_work / work));
+  parallel_for(images * groups * cut.bands * cut.shares, block, [&](std::int64_t begin, std::int64_t end) {
+    Scratch<T> memory(l.channels * size + behind);
+    Scratch<T> found(tile_filters * (cut.height * l.pitch() + widest_tile<T>));
+    std::fill_n(memory.data() + l.channels * size, behind, T(0));
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t entry = task / cut.shares / cut.bands, group = entry % groups;
+      const std::int64_t row = task / cut.shares % cut.bands * cut.height;
+      const std::int64_t first = task % cut.shares * cut.filters;
+      for (std::int64_t c = 0; c < l.channels; ++c)
+        lay_out(l, row, lines, memory.data() + c * size, x + (entry * l.channels + c) * l.height * l.width);
+      filter_band(l, std::min(cut.height, l.rows - row), first, std::min(l.filters, first + cut.filters),
+                  y + (entry * l.filters * l.rows + row) * l.columns,
+                  packed + group * l.filters * l.summands(),
+                  bias == nullptr ? nullptr : bias + group * l.filters, memory.data(), offsets, found.data());
+    }
+  });
+}
+
+}  // namespace
+
+bool is_direct(const View& x, const View& weight, const Window& w, std::int64_t groups) {
+  if (w.stride[0] != 1 || w.stride[1] != 1 || w.kernel[0] * w.kernel[1] == 1) return false;
+  for (int axis = 0; axis < 2; ++axis)
+    if (w.padding[axis] > w.dilation[axis] * (w.kernel[axis] - 1)) return false;
+  return lines_of(x, weight, w, groups).pays();
+}
+
+void direct_convolution(View y, View x, View weight, View bias, const Window& w, std::int64_t groups) {
+  const Lines l = lines_of(x, weight, w, groups);
+  for_float(x.dtype, "conv2d", [&]<class T>() {
+    const T* const values = pointer<T>(weight);
+    Scratch<T> packed(weight.numel());
+    pack_weights(l, groups, packed.data(), [&](std::int64_t group, std::int64_t filter, std::int64_t k) {
+      return values[(group * l.filters + filter) * l.summands() + k];
+    });
+    convolve<T>(l, x.shape[0], groups, pointer<T>(y), pointer<T>(x), packed.data(),
+                bias.data == nullptr ? nullptr : pointer<T>(bias));
+  });
+}
+
+bool direct_input_gradient(View dx, View dy, View weight, const Window& w, std::int64_t groups) {
+  const Lines l = lines_back(dx, dy, weight, w, groups);
+  if (!l.pays()) return false;
+  return for_float(dx.dtype, "conv2d", [&]<class T>() {
+    const T* const values = pointer<T>(weight);
+    // Zeros around dy take no part in dx: times infinity they would.
+    if (!std::all_of(values, values + weight.numel(), [](T value) { return std::isfinite(value); }))
+      return false;
+    Scratch<T> packed(weight.numel());
+    pack_weights(l, groups, packed.data(), [&](std::int64_t group, std::int64_t channel, std::int64_t k) {
+      const std::int64_t filter = group * l.channels + k / l.taps(), tap = l.taps() - 1 - k % l.taps();
+      return values[(filter * l.filters + channel) * l.taps() + tap];
+    });
+    convolve<T>(l, dx.shape[0], groups, pointer<T>(dx), pointer<T>(dy), packed.data(), nullptr);
+    return true;
+  });
+}
+
+}  // namespace norma
