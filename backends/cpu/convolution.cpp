@@ -164,8 +164,14 @@ bool CpuBackend::convolution_input_gradient(View dx, View dy, View weight, const
 
 bool CpuBackend::convolution_weight_gradient(View dweight, View dy, View x, const Window& window,
                                              std::int64_t groups) {
-  if (dy.numel() == 0 || dweight.numel() == 0 || !is_depthwise(x, dweight, window, groups)) return false;
-  depthwise_weight_gradient(dweight, dy, x, window, groups);
+  if (dy.numel() == 0 || dweight.numel() == 0) return false;
+  if (is_depthwise(x, dweight, window, groups)) {
+    depthwise_weight_gradient(dweight, dy, x, window, groups);
+  } else if (is_direct(x, dweight, window, groups)) {
+    direct_weight_gradient(dweight, dy, x, window, groups);
+  } else {
+    return false;
+  }
   return true;
 }
 

@@ -14,6 +14,7 @@
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/lane_vector.h"
 #include "backends/cpu/scratch.h"
+#include "backends/cpu/transposed_copy.h"
 #include "backends/cpu/windows.h"
 #include "backends/elementwise.h"
 #include "backends/strided.h"
@@ -27,6 +28,9 @@ constexpr std::int64_t most_filters = 128;     // of a group
 constexpr std::int64_t least_tasks = 8;        // a band's filters are shared out where there are fewer bands
 constexpr int tile_filters = 6;                // at most, whose sums over a tile of places stay in registers
 constexpr int tile_packs(int filters) { return filters > 3 ? 2 : filters == 3 ? 3 : 4; }  // of places in it
+constexpr std::int64_t chain = 256;      // products of dweight added up in T; their sums are in f64
+constexpr std::int64_t most_parts = 32;  // of dweight's sum, as many as take `most_sums` values
+constexpr std::int64_t most_sums = 1 << 20;
 constexpr double task_work = 1e6;  // multiply-adds of a task, about
 template <class T>
 constexpr std::int64_t widest_tile = 4 * pack_lanes<T>;
@@ -210,6 +214,124 @@ void convolve(const Lines& l, std::int64_t images, std::int64_t groups, T* y, co
   });
 }
 
+/// How dweight is summed: bands of rows of places of each image in parts, filters in blocks as wide as one or
+/// two vectors, summands in tiles.
+struct Sums {
+  std::int64_t packs, width, blocks, tile, summands, height, bands, parts;
+
+  Sums(const Lines& l, std::int64_t lanes, std::int64_t images, std::int64_t groups) {
+    const std::int64_t vectors = (l.filters + lanes - 1) / lanes;
+    packs = vectors % 2 == 0 ? 2 : 1;
+    width = packs * lanes, blocks = vectors / packs;
+    tile = packs == 2 ? 6 : 12;
+    summands = (l.summands() + tile - 1) / tile * tile;
+    const std::int64_t of_x = band_values / (l.channels * l.pitch()) - (l.seen(1) - 1);
+    const std::int64_t of_dy = band_values / (blocks * width * l.columns);
+    height = std::clamp<std::int64_t>(std::min(of_x, of_dy), 1, l.rows);
+    bands = (l.rows + height - 1) / height;
+    parts = std::clamp<std::int64_t>(most_parts / groups, 1, images * bands);
+    while (parts > 1 && parts * size() > most_sums) parts /= 2;
+  }
+  std::int64_t size() const { return blocks * summands * width; }
+};
+
+/// totals[k, filter] += the sum over places of dy[place, filter] x[offset[k] + place], for a tile of k.
+template <int packs, class T>
+void correlate(double* totals, const T* x, std::int64_t pitch, const std::int64_t* offset, const T* dy,
+               std::int64_t dy_pitch, std::int64_t rows, std::int64_t columns) {
+  constexpr int tile = packs == 2 ? 6 : 12, lanes = pack_lanes<T>, width = packs * lanes;
+  const T* from[tile];
+  for (int k = 0; k < tile; ++k) from[k] = x + offset[k];
+  Pack<T> sums[tile][packs] = {};
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t place = 0; place < columns; ++place) {
+      Pack<T> given[packs];
+#pragma GCC unroll 2
+      for (int i = 0; i < packs; ++i) load(given[i], dy + (row * dy_pitch + place) * width + i * lanes);
+#pragma GCC unroll 16
+      for (int k = 0; k < tile; ++k)
+#pragma GCC unroll 2
+        for (int i = 0; i < packs; ++i) sums[k][i] += from[k][row * pitch + place] * given[i];
+    }
+  T values[tile * width];
+#pragma GCC unroll 16
+  for (int k = 0; k < tile; ++k)
+#pragma GCC unroll 2
+    for (int i = 0; i < packs; ++i) store(values + k * width + i * lanes, sums[k][i]);
+#pragma omp simd
+  for (int i = 0; i < tile * width; ++i) totals[i] += static_cast<double>(values[i]);
+}
+
+/// totals [blocks, summands, width] += what `count` rows of places give, from what is laid out at x, and dy
+/// [blocks, places, width].
+template <class T>
+void correlate_band(const Lines& l, const Sums& s, std::int64_t count, double* totals, const T* x,
+                    const std::vector<std::int64_t>& offsets, const T* dy) {
+  const std::int64_t across = std::min(l.columns, chain), down = chain / across;
+  for (std::int64_t row = 0; row < count; row += down)
+    for (std::int64_t place = 0; place < l.columns; place += across)
+      for (std::int64_t block = 0; block < s.blocks; ++block)
+        for (std::int64_t k = 0; k < s.summands; k += s.tile)
+          (s.packs == 2 ? correlate<2, T>
+                        : correlate<1, T>)(totals + (block * s.summands + k) * s.width,
+                                           x + row * l.pitch() + place, l.pitch(), offsets.data() + k,
+                                           dy + ((block * count + row) * l.columns + place) * s.width,
+                                           l.columns, std::min(down, count - row),
+                                           std::min(across, l.columns - place));
+}
+
+/// dweight [groups, filters, summands] = the sums of totals [groups, parts, blocks, summands, width].
+template <class T>
+void add_parts(const Lines& l, const Sums& s, std::int64_t groups, T* dweight, const double* totals) {
+  const std::int64_t block = std::max<std::int64_t>(1, block_elements / (s.parts * s.width));
+  parallel_for(groups * s.blocks * l.summands(), block, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> sums(static_cast<std::size_t>(s.width));
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t k = i % l.summands(), which = i / l.summands() % s.blocks;
+      const std::int64_t group = i / l.summands() / s.blocks, filter = which * s.width;
+      const double* const from = totals + group * s.parts * s.size() + (which * s.summands + k) * s.width;
+      std::fill(sums.begin(), sums.end(), 0.0);
+      for (std::int64_t part = 0; part < s.parts; ++part)
+        for (std::int64_t f = 0; f < s.width; ++f)
+          sums[static_cast<std::size_t>(f)] += from[part * s.size() + f];
+      T* const to = dweight + (group * l.filters + filter) * l.summands() + k;
+      for (std::int64_t f = 0; f < std::min(s.width, l.filters - filter); ++f)
+        to[f * l.summands()] = static_cast<T>(sums[static_cast<std::size_t>(f)]);
+    }
+  });
+}
+
+/// dweight [groups, filters, summands] from dy [images, groups, filters, places] and x.
+template <class T>
+void correlate_all(const Lines& l, std::int64_t images, std::int64_t groups, T* dweight, const T* dy,
+                   const T* x) {
+  const Sums s(l, pack_lanes<T>, images, groups);
+  std::vector<std::int64_t> offsets = l.offsets(s.height);
+  offsets.resize(static_cast<std::size_t>(s.summands), 0);  // what fills the last tile is left out
+  const std::int64_t lines = l.seen(s.height), size = lines * l.pitch(), all = images * s.bands;
+  Scratch<double> totals(groups * s.parts * s.size());
+  parallel_for(groups * s.parts, 1, [&](std::int64_t begin, std::int64_t end) {
+    Scratch<T> memory(l.channels * size), given(s.blocks * s.width * s.height * l.columns);
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t group = task / s.parts, part = task % s.parts;
+      double* const own = totals.data() + task * s.size();
+      std::fill_n(own, s.size(), 0.0);
+      for (std::int64_t band = part * all / s.parts; band < (part + 1) * all / s.parts; ++band) {
+        const std::int64_t entry = band / s.bands * groups + group, row = band % s.bands * s.height;
+        const std::int64_t count = std::min(s.height, l.rows - row), places = count * l.columns;
+        for (std::int64_t c = 0; c < l.channels; ++c)
+          lay_out(l, row, lines, memory.data() + c * size, x + (entry * l.channels + c) * l.height * l.width);
+        if (l.filters % s.width != 0) std::fill_n(given.data(), s.blocks * s.width * places, T(0));
+        for (std::int64_t f = 0; f < l.filters; f += s.width)
+          transpose_tile(places, std::min(s.width, l.filters - f), given.data() + f * places, s.width,
+                         dy + ((entry * l.filters + f) * l.rows + row) * l.columns, l.rows * l.columns);
+        correlate_band(l, s, count, own, memory.data(), offsets, given.data());
+      }
+    }
+  });
+  add_parts(l, s, groups, dweight, totals.data());
+}
+
 }  // namespace
 
 bool is_direct(const View& x, const View& weight, const Window& w, std::int64_t groups) {
@@ -247,6 +369,13 @@ bool direct_input_gradient(View dx, View dy, View weight, const Window& w, std::
     });
     convolve<T>(l, dx.shape[0], groups, pointer<T>(dx), pointer<T>(dy), packed.data(), nullptr);
     return true;
+  });
+}
+
+void direct_weight_gradient(View dweight, View dy, View x, const Window& w, std::int64_t groups) {
+  for_float(x.dtype, "conv2d", [&]<class T>() {
+    correlate_all<T>(lines_of(x, dweight, w, groups), x.shape[0], groups, pointer<T>(dweight), pointer<T>(dy),
+                     pointer<T>(x));
   });
 }
 

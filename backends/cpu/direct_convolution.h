@@ -10,5 +10,6 @@ bool is_direct(const View& x, const View& weight, const Window& window, std::int
 void direct_convolution(View y, View x, View weight, View bias, const Window& window, std::int64_t groups);
 /// False, and nothing is done, where dx is not such a convolution of dy, or a weight is not finite.
 bool direct_input_gradient(View dx, View dy, View weight, const Window& window, std::int64_t groups);
+void direct_weight_gradient(View dweight, View dy, View x, const Window& window, std::int64_t groups);
 
 }  // namespace norma

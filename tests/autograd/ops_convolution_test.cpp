@@ -111,7 +111,7 @@ TEST_CASE(
 }
 
 TEST_CASE("conv2d of planes that are cut into bands equals its definition") {
-  for (const Size2d plane : {Size2d(40, 50), Size2d(3, 200)}) {
+  for (const Size2d plane : {Size2d(40, 50), Size2d(2, 300)}) {
     const Tensor x = drawn({4, 70, plane.height, plane.width}, 1).set_requires_grad();
     const Tensor weight = drawn({9, 70, 3, 3}, 2).set_requires_grad();
     const Tensor y = conv2d(x, weight, {}, {.padding = 1}), dy = drawn(y.shape(), 3);
