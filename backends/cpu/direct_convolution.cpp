@@ -1,5 +1,6 @@
-// Convolution with steps of 1, from planes that are laid out once with their padding. The lines of such a
-// plane follow each other, so what a tap sees of all places is the same memory, moved by its offset o:
+// Convolution from planes that are laid out once with their padding. The lines of such a plane follow each
+// other, so what a tap sees of all places is the same memory, moved by its offset o. Where the window steps
+// by more than 1, each remainder of rows and columns is a plane of its own.
 //   y[filter, place] = bias + sum over channels and taps of weight[filter, channel, tap] x[channel, place +
 //   o] dx = the same convolution, of dy, with filters for channels and the taps in reverse order
 // That is a matrix product whose columns need not be written, nor packed. A place counts along lines with
@@ -37,31 +38,40 @@ constexpr std::int64_t widest_tile = 4 * pack_lanes<T>;
 
 /// Planes [channels, height, width] of one image and group, seen from rows x columns places.
 struct Lines {
-  std::int64_t channels, filters, height, width, rows, columns, kernel[2], dilation[2], top, left;
+  std::int64_t channels, filters, height, width, rows, columns, kernel[2], dilation[2], stride[2], top, left;
 
   std::int64_t taps() const { return kernel[0] * kernel[1]; }
   std::int64_t summands() const { return channels * taps(); }
-  std::int64_t pitch() const { return columns + dilation[1] * (kernel[1] - 1); }
+  std::int64_t reach(int axis) const { return dilation[axis] * (kernel[axis] - 1); }
+  /// Remainders, by the stride, of the rows or columns that a window sees.
+  std::int64_t remainders(int axis) const { return std::min(stride[axis], reach(axis) + 1); }
+  std::int64_t pitch() const { return columns + reach(1) / stride[1]; }
+  /// Lines that `count` rows of places see of one remainder, and values of a channel that they see in all.
+  std::int64_t lines(std::int64_t count) const { return count + reach(0) / stride[0]; }
+  std::int64_t size(std::int64_t count) const {
+    return remainders(0) * remainders(1) * lines(count) * pitch();
+  }
   /// Whether this is worth it: little is computed in vain, what a row of places sees stays in the cache, and
   /// unfolding would not be lost in what so many filters take.
   bool pays() const {
-    return columns * 4 >= pitch() * 3 && channels * seen(1) * pitch() <= band_values &&
-           filters <= most_filters;
+    return columns * 4 >= pitch() * 3 && channels * size(1) <= band_values && filters <= most_filters;
   }
+  /// Rows of places whose values fit in the cache; 0 or less where not one does.
+  std::int64_t most_rows() const { return band_values / (channels * size(1) / lines(1)) - (lines(1) - 1); }
   /// Filters of a tile: as many in each as can be.
   std::int64_t tile() const {
     const std::int64_t tiles = (filters + tile_filters - 1) / tile_filters;
     return (filters + tiles - 1) / tiles;
   }
-  /// Lines that `count` rows of places see.
-  std::int64_t seen(std::int64_t count) const { return count + dilation[0] * (kernel[0] - 1); }
-  /// Of a plane whose lines are `count` rows of places, for all channels.
+  /// Where each channel and tap sees the first of `count` rows of places.
   std::vector<std::int64_t> offsets(std::int64_t count) const {
     std::vector<std::int64_t> all;
     for (std::int64_t c = 0; c < channels; ++c)
-      for (std::int64_t i = 0; i < kernel[0]; ++i)
-        for (std::int64_t j = 0; j < kernel[1]; ++j)
-          all.push_back((c * seen(count) + i * dilation[0]) * pitch() + j * dilation[1]);
+      for (std::int64_t i = 0; i < kernel[0] * dilation[0]; i += dilation[0])
+        for (std::int64_t j = 0; j < kernel[1] * dilation[1]; j += dilation[1]) {
+          const std::int64_t plane = (c * remainders(0) + i % stride[0]) * remainders(1) + j % stride[1];
+          all.push_back((plane * lines(count) + i / stride[0]) * pitch() + j / stride[1]);
+        }
     return all;
   }
 };
@@ -76,10 +86,11 @@ Lines lines_of(const View& x, const View& weight, const Window& w, std::int64_t 
           .columns = w.places(1, x.shape[3]),
           .kernel = {w.kernel[0], w.kernel[1]},
           .dilation = {w.dilation[0], w.dilation[1]},
+          .stride = {w.stride[0], w.stride[1]},
           .top = w.padding[0],
           .left = w.padding[1]};
 }
-/// The one from dy to dx.
+/// The one from dy to dx, for steps of 1.
 Lines lines_back(const View& dx, const View& dy, const View& weight, const Window& w, std::int64_t groups) {
   return {.channels = weight.shape[0] / groups,
           .filters = weight.shape[1],
@@ -89,23 +100,38 @@ Lines lines_back(const View& dx, const View& dy, const View& weight, const Windo
           .columns = dx.shape[3],
           .kernel = {w.kernel[0], w.kernel[1]},
           .dilation = {w.dilation[0], w.dilation[1]},
+          .stride = {1, 1},
           .top = w.dilation[0] * (w.kernel[0] - 1) - w.padding[0],
           .left = w.dilation[1] * (w.kernel[1] - 1) - w.padding[1]};
 }
 
-/// Lines [first, first + count) of a plane with its padding.
+/// to[u] = x[u * stride], n values.
+template <class T>
+void copy_steps(T* to, const T* x, std::int64_t n, std::int64_t stride) {
+  if (stride == 1) return copy_row(to, x, n);
+  copy_row(n, to, 1, x, stride);
+}
+
+/// What `count` rows of places, from `first` on, see of a plane with its padding.
 template <class T>
 void lay_out(const Lines& l, std::int64_t first, std::int64_t count, T* to, const T* x) {
-  for (std::int64_t line = first; line < first + count; ++line, to += l.pitch()) {
-    const std::int64_t row = line - l.top;
-    if (row < 0 || row >= l.height) {
-      std::fill_n(to, l.pitch(), T(0));
-      continue;
+  for (std::int64_t below = 0; below < l.remainders(0); ++below)
+    for (std::int64_t right = 0; right < l.remainders(1); ++right) {
+      const std::int64_t before = std::max<std::int64_t>(0, l.left - right + l.stride[1] - 1) / l.stride[1];
+      const std::int64_t last =
+          std::min(l.pitch(), (l.width + l.left - right + l.stride[1] - 1) / l.stride[1]);
+      for (std::int64_t line = first; line < first + l.lines(count); ++line, to += l.pitch()) {
+        const std::int64_t row = line * l.stride[0] + below - l.top;
+        if (row < 0 || row >= l.height || last <= before) {
+          std::fill_n(to, l.pitch(), T(0));
+          continue;
+        }
+        write_zeros(to, before);
+        copy_steps(to + before, x + row * l.width + before * l.stride[1] + right - l.left, last - before,
+                   l.stride[1]);
+        write_zeros(to + last, l.pitch() - last);
+      }
     }
-    write_zeros(to, l.left);
-    copy_row(to + l.left, x + row * l.width, l.width);
-    write_zeros(to + l.left + l.width, l.pitch() - l.left - l.width);
-  }
 }
 
 /// to[f, place] = start[f] + sum over k of weight[k, f] x[offset[k] + place], for a tile of places.
@@ -154,9 +180,8 @@ struct Cut {
   std::int64_t height, bands, filters, shares;
 
   Cut(const Lines& l, std::int64_t images, std::int64_t groups) {
-    const std::int64_t most = band_values / (l.channels * l.pitch()) - (l.seen(1) - 1);
     const std::int64_t enough = (images * groups * l.rows + least_tasks - 1) / least_tasks;
-    height = std::clamp<std::int64_t>(std::min(most, enough), 1, l.rows);
+    height = std::clamp<std::int64_t>(std::min(l.most_rows(), enough), 1, l.rows);
     bands = (l.rows + height - 1) / height;
     const std::int64_t tiles = (l.filters + l.tile() - 1) / l.tile();
     const std::int64_t wanted = std::clamp<std::int64_t>(least_tasks / (images * groups * bands), 1, tiles);
@@ -192,7 +217,7 @@ void convolve(const Lines& l, std::int64_t images, std::int64_t groups, T* y, co
               const T* bias) {
   const Cut cut(l, images, groups);
   const std::vector<std::int64_t> offsets = l.offsets(cut.height);
-  const std::int64_t lines = l.seen(cut.height), size = lines * l.pitch();
+  const std::int64_t size = l.size(cut.height);
   const std::int64_t behind = widest_tile<T> + l.pitch() - l.columns;  // what the last tile of places sees
   const auto work = static_cast<double>(cut.height * l.pitch() * cut.filters * l.summands());
   const auto block = std::max<std::int64_t>(1, static_cast<std::int64_t>(task_work / work));
@@ -205,7 +230,8 @@ void convolve(const Lines& l, std::int64_t images, std::int64_t groups, T* y, co
       const std::int64_t row = task / cut.shares % cut.bands * cut.height;
       const std::int64_t first = task % cut.shares * cut.filters;
       for (std::int64_t c = 0; c < l.channels; ++c)
-        lay_out(l, row, lines, memory.data() + c * size, x + (entry * l.channels + c) * l.height * l.width);
+        lay_out(l, row, cut.height, memory.data() + c * size,
+                x + (entry * l.channels + c) * l.height * l.width);
       filter_band(l, std::min(cut.height, l.rows - row), first, std::min(l.filters, first + cut.filters),
                   y + (entry * l.filters * l.rows + row) * l.columns,
                   packed + group * l.filters * l.summands(),
@@ -225,9 +251,8 @@ struct Sums {
     width = packs * lanes, blocks = vectors / packs;
     tile = packs == 2 ? 6 : 12;
     summands = (l.summands() + tile - 1) / tile * tile;
-    const std::int64_t of_x = band_values / (l.channels * l.pitch()) - (l.seen(1) - 1);
     const std::int64_t of_dy = band_values / (blocks * width * l.columns);
-    height = std::clamp<std::int64_t>(std::min(of_x, of_dy), 1, l.rows);
+    height = std::clamp<std::int64_t>(std::min(l.most_rows(), of_dy), 1, l.rows);
     bands = (l.rows + height - 1) / height;
     parts = std::clamp<std::int64_t>(most_parts / groups, 1, images * bands);
     while (parts > 1 && parts * size() > most_sums) parts /= 2;
@@ -308,7 +333,7 @@ void correlate_all(const Lines& l, std::int64_t images, std::int64_t groups, T* 
   const Sums s(l, pack_lanes<T>, images, groups);
   std::vector<std::int64_t> offsets = l.offsets(s.height);
   offsets.resize(static_cast<std::size_t>(s.summands), 0);  // what fills the last tile is left out
-  const std::int64_t lines = l.seen(s.height), size = lines * l.pitch(), all = images * s.bands;
+  const std::int64_t size = l.size(s.height), all = images * s.bands;
   Scratch<double> totals(groups * s.parts * s.size());
   parallel_for(groups * s.parts, 1, [&](std::int64_t begin, std::int64_t end) {
     Scratch<T> memory(l.channels * size), given(s.blocks * s.width * s.height * l.columns);
@@ -320,7 +345,8 @@ void correlate_all(const Lines& l, std::int64_t images, std::int64_t groups, T* 
         const std::int64_t entry = band / s.bands * groups + group, row = band % s.bands * s.height;
         const std::int64_t count = std::min(s.height, l.rows - row), places = count * l.columns;
         for (std::int64_t c = 0; c < l.channels; ++c)
-          lay_out(l, row, lines, memory.data() + c * size, x + (entry * l.channels + c) * l.height * l.width);
+          lay_out(l, row, s.height, memory.data() + c * size,
+                  x + (entry * l.channels + c) * l.height * l.width);
         if (l.filters % s.width != 0) std::fill_n(given.data(), s.blocks * s.width * places, T(0));
         for (std::int64_t f = 0; f < l.filters; f += s.width)
           transpose_tile(places, std::min(s.width, l.filters - f), given.data() + f * places, s.width,
@@ -335,7 +361,7 @@ void correlate_all(const Lines& l, std::int64_t images, std::int64_t groups, T* 
 }  // namespace
 
 bool is_direct(const View& x, const View& weight, const Window& w, std::int64_t groups) {
-  if (w.stride[0] != 1 || w.stride[1] != 1 || w.kernel[0] * w.kernel[1] == 1) return false;
+  if (w.kernel[0] * w.kernel[1] == 1 && w.stride[0] * w.stride[1] == 1) return false;  // x is its columns
   for (int axis = 0; axis < 2; ++axis)
     if (w.padding[axis] > w.dilation[axis] * (w.kernel[axis] - 1)) return false;
   return lines_of(x, weight, w, groups).pays();
@@ -355,6 +381,7 @@ void direct_convolution(View y, View x, View weight, View bias, const Window& w,
 }
 
 bool direct_input_gradient(View dx, View dy, View weight, const Window& w, std::int64_t groups) {
+  if (w.stride[0] != 1 || w.stride[1] != 1) return false;
   const Lines l = lines_back(dx, dy, weight, w, groups);
   if (!l.pays()) return false;
   return for_float(dx.dtype, "conv2d", [&]<class T>() {

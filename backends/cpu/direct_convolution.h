@@ -1,11 +1,11 @@
-// Convolution with steps of 1 that unfolds nothing.
+// Convolution that unfolds nothing.
 #pragma once
 
 #include "core/backend.h"
 
 namespace norma {
 
-/// Whether the kernels below take a convolution of x, and are worth it: steps of 1, few filters in a group.
+/// Whether the kernels below take a convolution of x, and are worth it: not too many filters in a group.
 bool is_direct(const View& x, const View& weight, const Window& window, std::int64_t groups);
 void direct_convolution(View y, View x, View weight, View bias, const Window& window, std::int64_t groups);
 /// False, and nothing is done, where dx is not such a convolution of dy, or a weight is not finite.
