@@ -63,6 +63,8 @@ OUTSIDE_CASES ?= 30
 OUTSIDE_SEED ?=
 TRAIN_ARGS ?=
 USER_COMPILE_BUDGET ?= 2.0
+# Files whose tests `make test` runs in a process of their own, beside the others: most tests need one core.
+TEST_APART ?=
 V ?=
 
 # Empty, `cuda` (CUDA=1, built by nvcc) or `emulate` (the same sources built by $(CXX), run on the host).
@@ -122,6 +124,9 @@ ifneq (,$(sanitizers))
   WERROR :=
   COMMON += -g1 -fno-omit-frame-pointer -fsanitize=$(subst $(space),$(comma),$(sanitizers))
   COMMON += $(if $(filter undefined,$(sanitizers)),-fno-sanitize-recover=all)
+  # Null pointers and what lies outside of an object ASan reports itself, at the access; UBSan's checks of them would
+  # take longer to compile than the rest of the file.
+  COMMON += $(if $(and $(filter address,$(sanitizers)),$(filter undefined,$(sanitizers))),-fno-sanitize=null$(comma)object-size$(comma)pointer-overflow)
   KERNEL_OPT := -O1
   LIBRARY_OPT := -O1
 endif
@@ -276,7 +281,14 @@ train: $(BIN)/train_gpt  ## train the GPT of models/ with its default settings (
 	$(run_environment) $< $(TRAIN_ARGS)
 
 test: floors $(if $(sanitizers)$(debug),,headers-test) docs-test $(PROGRAMS) $(BIN)/norma_tests $(if $(filter thread,$(sanitizers)),race-test)  ## floors, headers, docs and the whole test suite (TEST_ARGS=...)
+ifeq ($(TEST_APART),)
 	$(run_environment) $(BIN)/norma_tests $(TEST_ARGS)
+else
+	@echo "the tests of $(TEST_APART), and beside them the others:"; \
+	$(run_environment) $(BIN)/norma_tests $(TEST_ARGS) -sf='$(TEST_APART)' > $(BUILD)/apart.log 2>&1 & apart=$$!; \
+	failed=0; $(run_environment) $(BIN)/norma_tests $(TEST_ARGS) -sfe='$(TEST_APART)' || failed=1; \
+	wait $$apart || failed=1; cat $(BUILD)/apart.log; exit $$failed
+endif
 ifeq ($(cuda),emulate)
 	@for seed in $(FIBER_SEEDS); do \
 	  echo "fiber seed $$seed"; NORMA_FIBER_SEED=$$seed $(run_environment) $(BIN)/norma_tests $(CUDA_TESTS) || exit 1; \
