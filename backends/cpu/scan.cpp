@@ -1,6 +1,6 @@
 // arg_reduce: index of the largest or smallest element along an axis; cumsum: running sums along an axis.
 // Each line along the axis is walked from end to end; lines run in parallel. The extreme of contiguous ones
-// is found first, by packs, then its place.
+// is found first, by packs, then its place; running sums of lines side by side grow together.
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/packed_reduction.h"
 #include "backends/elementwise.h"
@@ -74,14 +74,21 @@ void cumsum_lines(const View& y_view, const View& x_view, int axis, bool reverse
   const std::int64_t y_step = y_view.strides[axis] * sign, x_step = x_view.strides[axis] * sign;
   T* y = pointer<T>(y_view) + last * y_view.strides[axis];
   const T* x = pointer<T>(x_view) + last * x_view.strides[axis];
+  constexpr std::int64_t together = 32;
+  const bool side_by_side = lines.inner_stride(0) == 1 && lines.inner_stride(1) == 1;
+  const std::int64_t each = side_by_side ? together : 1;
   const auto body = [&](std::int64_t n, const std::int64_t* offset) {
-    for (std::int64_t line = 0; line < n; ++line) {
-      const T* from = x + offset[1] + line * lines.inner_stride(1);
-      T* to = y + offset[0] + line * lines.inner_stride(0);
-      Total total = 0;
+    for (std::int64_t line = 0; line < n; line += each) {
+      const T* const from = x + offset[1] + line * lines.inner_stride(1);
+      T* const to = y + offset[0] + line * lines.inner_stride(0);
+      const std::int64_t count = std::min(each, n - line);
+      Total totals[together] = {};
       for (std::int64_t i = 0; i < length; ++i) {
-        total = arithmetic<Binary::add>(total, static_cast<Total>(from[i * x_step]));
-        to[i * y_step] = static_cast<T>(total);
+#pragma omp simd
+        for (std::int64_t k = 0; k < count; ++k) {
+          totals[k] = arithmetic<Binary::add>(totals[k], static_cast<Total>(from[i * x_step + k]));
+          to[i * y_step + k] = static_cast<T>(totals[k]);
+        }
       }
     }
   };

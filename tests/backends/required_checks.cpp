@@ -262,6 +262,13 @@ void check_scans(Device device) {
       }
     }
   }
+  for (const DType dtype : numbers) {  // lines side by side
+    for (const bool reverse : {false, true}) {
+      const Operand x = make.contiguous({3, 7, 77}, dtype);
+      compare_with_reference(device, make.contiguous({3, 7, 77}, dtype), tolerance_of(dtype),
+                             [&](On& b, View y) { b->cumsum(y, b(x), 1, reverse); });
+    }
+  }
 }
 void check_gather(Device device) {
   Maker make(10);
