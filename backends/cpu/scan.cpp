@@ -1,6 +1,6 @@
 // arg_reduce: index of the largest or smallest element along an axis; cumsum: running sums along an axis.
 // Each line along the axis is walked from end to end; lines run in parallel. The extreme of contiguous ones
-// is found first, by packs, then its place; running sums of lines side by side grow together.
+// is found first, by packs, then its place; running sums grow several lines at a time.
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/packed_reduction.h"
 #include "backends/elementwise.h"
@@ -64,33 +64,52 @@ void arg_lines(const View& index_view, const View& x_view, int axis) {
   parallel_rows(lines, body, rows_per_block(lines.numel(), length));
 }
 
-/// f32 sums run in f64.
+/// Where the next value along a line is, and the next line.
+template <class Across>
+struct Steps {
+  std::int64_t along;
+  Across across;
+};
+
+/// Running sums of `count` lines, which do not wait for each other. f32 sums run in f64.
+template <int count, class T, class Across>
+void add_up_lines(std::int64_t length, T* y, Steps<Across> to, const T* x, Steps<Across> from) {
+  using Total = std::conditional_t<std::is_floating_point_v<T>, double, T>;
+  Total totals[count] = {};
+  for (std::int64_t i = 0; i < length; ++i) {
+#pragma omp simd
+    for (int k = 0; k < count; ++k) {
+      totals[k] = arithmetic<Binary::add>(totals[k], static_cast<Total>(x[i * from.along + k * from.across]));
+      y[i * to.along + k * to.across] = static_cast<T>(totals[k]);
+    }
+  }
+}
+
 template <class T>
 void cumsum_lines(const View& y_view, const View& x_view, int axis, bool reverse) {
-  using Total = std::conditional_t<std::is_floating_point_v<T>, double, T>;
+  using One = std::integral_constant<std::int64_t, 1>;
   const Loop<2> lines = lines_of(y_view, x_view, axis);
   const std::int64_t length = x_view.shape[axis];
   const std::int64_t last = reverse ? length - 1 : 0, sign = reverse ? -1 : 1;
   const std::int64_t y_step = y_view.strides[axis] * sign, x_step = x_view.strides[axis] * sign;
+  const std::int64_t y_line = lines.inner_stride(0), x_line = lines.inner_stride(1);
   T* y = pointer<T>(y_view) + last * y_view.strides[axis];
   const T* x = pointer<T>(x_view) + last * x_view.strides[axis];
-  constexpr std::int64_t together = 32;
-  const bool side_by_side = lines.inner_stride(0) == 1 && lines.inner_stride(1) == 1;
-  const std::int64_t each = side_by_side ? together : 1;
   const auto body = [&](std::int64_t n, const std::int64_t* offset) {
-    for (std::int64_t line = 0; line < n; line += each) {
-      const T* const from = x + offset[1] + line * lines.inner_stride(1);
-      T* const to = y + offset[0] + line * lines.inner_stride(0);
-      const std::int64_t count = std::min(each, n - line);
-      Total totals[together] = {};
-      for (std::int64_t i = 0; i < length; ++i) {
-#pragma omp simd
-        for (std::int64_t k = 0; k < count; ++k) {
-          totals[k] = arithmetic<Binary::add>(totals[k], static_cast<Total>(from[i * x_step + k]));
-          to[i * y_step + k] = static_cast<T>(totals[k]);
-        }
-      }
+    T* const to = y + offset[0];
+    const T* const from = x + offset[1];
+    std::int64_t line = 0;
+    if (y_line == 1 && x_line == 1) {
+      for (; line + 32 <= n; line += 32)
+        add_up_lines<32, T, One>(length, to + line, {y_step, {}}, from + line, {x_step, {}});
     }
+    using Any = std::int64_t;
+    for (; line + 8 <= n; line += 8)
+      add_up_lines<8, T, Any>(length, to + line * y_line, {y_step, y_line}, from + line * x_line,
+                              {x_step, x_line});
+    for (; line < n; ++line)
+      add_up_lines<1, T, Any>(length, to + line * y_line, {y_step, y_line}, from + line * x_line,
+                              {x_step, x_line});
   };
   parallel_rows(lines, body, rows_per_block(lines.numel(), length));
 }
