@@ -73,12 +73,14 @@ void check_divisors(const View& b) {
   });
 }
 
-/// a^b of f32 is the one of vector_math.h, which vectorizes.
+/// a^b of f32 is the one of vector_math.h, of which loops make vectors where it is inlined.
 template <Binary op, class T>
-T fast_arithmetic(T a, T b) {
-  if constexpr (op == Binary::power && std::is_floating_point_v<T>) return vector_pow(a, b);
-  return arithmetic<op>(a, b);
-}
+struct FastArithmetic {
+  [[gnu::always_inline]] T operator()(T a, T b) const {
+    if constexpr (op == Binary::power) return vector_pow(a, b);
+    return arithmetic<op>(a, b);
+  }
+};
 
 template <Binary op>
 void run(const View& y, const View& a, const View& b) {
@@ -96,8 +98,7 @@ void run(const View& y, const View& a, const View& b) {
       map<std::int64_t, std::int64_t>(y, a, b,
                                       [](std::int64_t p, std::int64_t q) { return arithmetic<op>(p, q); });
     } else {
-      for_float(a.dtype, name(op),
-                [&]<class T>() { map<T, T>(y, a, b, [](T p, T q) { return fast_arithmetic<op>(p, q); }); });
+      for_float(a.dtype, name(op), [&]<class T>() { map<T, T>(y, a, b, FastArithmetic<op, T>()); });
     }
   }
 }

@@ -173,7 +173,7 @@ inline float vector_expm1(float x) {
 }
 
 /// x^y = 2^(y log2 |x|) in f64, which rounds right almost always: what is exact (3^4) comes out exact.
-inline float vector_pow(float x, float y) {
+[[gnu::always_inline]] inline float vector_pow(float x, float y) {
   const float a = std::fabs(x);
   detail::Split parts = detail::split(a);
   parts.e = detail::select(a == 0.0f, -detail::infinity, parts.e);
