@@ -25,7 +25,7 @@ namespace norma {
 namespace {
 
 constexpr std::int64_t band_values = 1 << 16;  // of planes laid out at a time: they stay in the second cache
-constexpr std::int64_t most_filters = 128;     // of a group
+constexpr std::int64_t most_filters = 64;      // of a group
 constexpr std::int64_t least_tasks = 8;        // a band's filters are shared out where there are fewer bands
 constexpr int tile_filters = 6;                // at most, whose sums over a tile of places stay in registers
 constexpr int tile_packs(int filters) { return filters > 3 ? 2 : filters == 3 ? 3 : 4; }  // of places in it
