@@ -1,5 +1,5 @@
-// Convolution, an image's block at a time: what the window sees is unfolded into memory that stays in a
-// core's cache, and multiplied there.
+// Convolution, an image's block at a time, where depthwise.h and direct_convolution.h do not take it: what
+// the window sees is unfolded into memory that stays in a core's cache, and multiplied there.
 //   y [filters, places] = weight [filters, rows] columns [rows, places] + bias
 //   dx = fold(weight^T dy),  rows = channels / groups * taps
 // Contiguous views. Blocks follow from the shapes alone. y: parallel over images, groups and blocks of rows

@@ -1,11 +1,12 @@
 // Convolution from planes that are laid out once with their padding. The lines of such a plane follow each
 // other, so what a tap sees of all places is the same memory, moved by its offset o. Where the window steps
 // by more than 1, each remainder of rows and columns is a plane of its own.
-//   y[filter, place] = bias + sum over channels and taps of weight[filter, channel, tap] x[channel, place +
-//   o] dx = the same convolution, of dy, with filters for channels and the taps in reverse order
-// That is a matrix product whose columns need not be written, nor packed. A place counts along lines with
-// their padding; what is computed behind the columns of y is left out. Parallel over images, groups and bands
-// of rows of places, which follow from the shapes alone.
+//   y[f, place] = bias[f] + sum over channels and taps of weight[f, channel, tap] x[channel, place + o]
+//   dweight[f, channel, tap] = sum over images and places of dy[f, place] x[channel, place + o]
+//   dx = for steps of 1, the convolution of dy with channels for filters and the taps in reverse order
+// These are matrix products whose columns need not be written, nor packed. For y and dx a place counts along
+// lines with their padding, and what is computed behind the columns is left out. Parallel over images, groups
+// and bands of rows of places, for dweight over groups and parts of all bands: they follow from the shapes.
 #include "backends/cpu/direct_convolution.h"
 
 #include <algorithm>
@@ -33,6 +34,9 @@ constexpr std::int64_t chain = 256;      // products of dweight added up in T; t
 constexpr std::int64_t most_parts = 32;  // of dweight's sum, as many as take `most_sums` values
 constexpr std::int64_t most_sums = 1 << 20;
 constexpr double task_work = 1e6;  // multiply-adds of a task, about
+constexpr int summand_tile(std::int64_t packs) {
+  return packs == 2 ? 6 : 12;
+}  // sums of dweight in registers
 template <class T>
 constexpr std::int64_t widest_tile = 4 * pack_lanes<T>;
 
@@ -249,7 +253,7 @@ struct Sums {
     const std::int64_t vectors = (l.filters + lanes - 1) / lanes;
     packs = vectors % 2 == 0 ? 2 : 1;
     width = packs * lanes, blocks = vectors / packs;
-    tile = packs == 2 ? 6 : 12;
+    tile = summand_tile(packs);
     summands = (l.summands() + tile - 1) / tile * tile;
     const std::int64_t of_dy = band_values / (blocks * width * l.columns);
     height = std::clamp<std::int64_t>(std::min(l.most_rows(), of_dy), 1, l.rows);
@@ -264,7 +268,7 @@ struct Sums {
 template <int packs, class T>
 void correlate(double* totals, const T* x, std::int64_t pitch, const std::int64_t* offset, const T* dy,
                std::int64_t dy_pitch, std::int64_t rows, std::int64_t columns) {
-  constexpr int tile = packs == 2 ? 6 : 12, lanes = pack_lanes<T>, width = packs * lanes;
+  constexpr int tile = summand_tile(packs), lanes = pack_lanes<T>, width = packs * lanes;
   const T* from[tile];
   for (int k = 0; k < tile; ++k) from[k] = x + offset[k];
   Pack<T> sums[tile][packs] = {};

@@ -58,6 +58,16 @@ bool same_bits(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.to_vector<float>() == b.to_vector<float>();
 }
 
+/// The value against the loops, the gradients of x and weight against the definition's.
+void check_conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
+  const Tensor y = conv2d(x, weight, bias, options), dy = drawn(y.shape(), 4);
+  CHECK(largest_difference(y, plain_conv2d(x, weight, bias, options)) < 1e-12);
+  const auto gradients = grad({y}, {x, weight}, {dy});
+  const DefinitionsOnly definitions;
+  const auto want = grad({conv2d(x, weight, bias, options)}, {x, weight}, {dy});
+  for (std::size_t i = 0; i < 2; ++i) CHECK(largest_difference(gradients[i], want[i]) < 1e-11);
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("convolution");
@@ -100,12 +110,7 @@ TEST_CASE("conv2d equals seven plain loops, gradients the definition's: filters,
             drawn({filters * groups, 3, kernel.height, kernel.width}, 2).set_requires_grad();
         const Tensor bias = count % 5 == 0 ? Tensor() : drawn({filters * groups}, 3);
         CAPTURE(count);
-        const Tensor y = conv2d(x, weight, bias, options), dy = drawn(y.shape(), 4);
-        CHECK(largest_difference(y, plain_conv2d(x, weight, bias, options)) < 1e-12);
-        const auto gradients = grad({y}, {x, weight}, {dy});
-        const DefinitionsOnly definitions;
-        const auto want = grad({conv2d(x, weight, bias, options)}, {x, weight}, {dy});
-        for (std::size_t i = 0; i < 2; ++i) CHECK(largest_difference(gradients[i], want[i]) < 1e-11);
+        check_conv2d(x, weight, bias, options);
         ++count;
       }
   CHECK(count == 96);
@@ -141,12 +146,7 @@ TEST_CASE("depthwise conv2d equals seven plain loops, gradients the definition's
           const Tensor weight = drawn({3 * filters, 1, kernel.height, kernel.width}, 2).set_requires_grad();
           const Tensor bias = count % 5 == 0 ? drawn({3 * filters}, 3) : Tensor();
           CAPTURE(count);
-          const Tensor y = conv2d(x, weight, bias, options), dy = drawn(y.shape(), 4);
-          CHECK(largest_difference(y, plain_conv2d(x, weight, bias, options)) < 1e-12);
-          const auto gradients = grad({y}, {x, weight}, {dy});
-          const DefinitionsOnly definitions;
-          const auto want = grad({conv2d(x, weight, bias, options)}, {x, weight}, {dy});
-          for (std::size_t i = 0; i < 2; ++i) CHECK(largest_difference(gradients[i], want[i]) < 1e-11);
+          check_conv2d(x, weight, bias, options);
           ++count;
         }
       }
