@@ -32,7 +32,7 @@ auto each(F f) {
 /// Of sin and cos: pieces without a large argument take the loop that vectorizes.
 template <class Fast, class Exact>
 auto each_turn(Fast fast, Exact exact) {
-  return [=](std::int64_t n, float* dx, const float* dy, const float* x, const float*) {
+  return [=]<class T>(std::int64_t n, T* dx, const T* dy, const T* x, const T*) {
     for (std::int64_t i = 0; i < n; i += piece) {
       const std::int64_t count = std::min(piece, n - i);
       if (any_large_turn(count, x + i)) {
@@ -79,7 +79,7 @@ void unary_gradients(const View& dx, const View& dy, const View& v, T a, T b) {
   constexpr bool is_turn = op == Unary::sin || op == Unary::cos;
   constexpr bool is_costly = is_turn || op == Unary::erf || op == Unary::softplus || op == Unary::power;
   constexpr std::int64_t serial = is_costly ? costly_elements : block_elements;
-  if constexpr (is_turn && std::is_same_v<T, float>) {
+  if constexpr (is_turn) {
     map<T>(dx, dy, v, v, serial,
            each_turn(each_gradient<op, T>(a, b), each_gradient<op, T, VectorMathOfLargeTurns>(a, b)));
   } else if constexpr (op == Unary::power) {

@@ -1,5 +1,5 @@
 // unary: y = op(x). Views of one shape, any strides; x may be y. Formulas in backends/elementwise.h; those
-// that would call libm use the vectorizable ones of vector_math.h for f32.
+// that would call libm use the vectorizable ones of vector_math.h.
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/vector_math.h"
 #include "backends/elementwise.h"
@@ -44,23 +44,23 @@ void map(const View& y_view, const View& x_view, F f, std::int64_t serial = bloc
                      });
 }
 
-/// sin and cos of f32: a large argument goes to libm, and pieces without one take the loop that vectorizes. A
-/// value depends on its argument alone.
-template <class Fast, class Exact>
+/// sin and cos: a large argument goes to libm, and pieces without one take the loop that vectorizes. A value
+/// depends on its argument alone.
+template <class T, class Fast, class Exact>
 void map_turns(const View& y_view, const View& x_view, Fast fast, Exact exact) {
   constexpr std::int64_t piece = 1024;
-  for_each_row<float, float>(y_view, x_view, costly_elements,
-                             [=](std::int64_t n, float* y, std::int64_t ys, const float* x, std::int64_t xs) {
-                               for (std::int64_t i = 0; i < n; i += piece) {
-                                 const std::int64_t count = std::min(piece, n - i);
-                                 // A row with gaps is rare: not worth a look.
-                                 if (xs != 1 || any_large_turn(count, x + i)) {
-                                   map_row(count, y + i * ys, ys, x + i * xs, xs, exact);
-                                 } else {
-                                   map_row(count, y + i * ys, ys, x + i * xs, xs, fast);
-                                 }
-                               }
-                             });
+  for_each_row<T, T>(y_view, x_view, costly_elements,
+                     [=](std::int64_t n, T* y, std::int64_t ys, const T* x, std::int64_t xs) {
+                       for (std::int64_t i = 0; i < n; i += piece) {
+                         const std::int64_t count = std::min(piece, n - i);
+                         // A row with gaps is rare: not worth a look.
+                         if (xs != 1 || any_large_turn(count, x + i)) {
+                           map_row(count, y + i * ys, ys, x + i * xs, xs, exact);
+                         } else {
+                           map_row(count, y + i * ys, ys, x + i * xs, xs, fast);
+                         }
+                       }
+                     });
 }
 
 template <Unary op, class T>
@@ -123,11 +123,11 @@ void run(const View& y, const View& x, double a, double b) {
       const T ta = static_cast<T>(a), tb = static_cast<T>(b);
       if constexpr (op == Unary::power) {
         power<T>(y, x, ta);
-      } else if constexpr (op == Unary::sin && std::is_same_v<T, float>) {
-        map_turns(
+      } else if constexpr (op == Unary::sin) {
+        map_turns<T>(
             y, x, [](T v) { return vector_sin(v); }, [](T v) { return VectorMathOfLargeTurns::sin(v); });
-      } else if constexpr (op == Unary::cos && std::is_same_v<T, float>) {
-        map_turns(
+      } else if constexpr (op == Unary::cos) {
+        map_turns<T>(
             y, x, [](T v) { return vector_cos(v); }, [](T v) { return VectorMathOfLargeTurns::cos(v); });
       } else {
         const std::int64_t serial = is_costly(op) ? costly_elements : block_elements;

@@ -3,7 +3,7 @@
 // tanh 1.44, erf 1.28, sin and cos 1.53 (|x| <= vector_turn_limit); pow 0.54 over exponents and floats by
 // sample. NaN, infinities, zeros and subnormals come out as in libm. The polynomials are weighted
 // least-squares fits to the functions on the reduced range, made for this file. f64: vector_math_f64.h; its
-// pow, sin and cos are libm's.
+// pow is libm's.
 #pragma once
 
 #include <bit>
@@ -216,9 +216,6 @@ inline float vector_expm1(float x) {
   return detail::select((x < 0.0f) & (x >= -3.40282347e38f) & !whole, detail::nan, z);
 }
 
-/// The largest |x| of vector_sin and vector_cos: beyond, n (below) would not be the nearest integer.
-inline constexpr float vector_turn_limit = 1e5f;
-
 namespace detail {
 
 /// r = x - n pi/2 with |r| <= pi/4, in f64, where an r near 0 keeps its digits, and the quadrant: n in the
@@ -302,8 +299,12 @@ inline float vector_erf(float x) {
 }
 
 /// True where vector_sin and vector_cos do not serve.
-inline bool is_large_turn(float x) { return std::fabs(x) > vector_turn_limit; }
-inline bool any_large_turn(std::int64_t n, const float* x) {
+template <class T>
+bool is_large_turn(T x) {
+  return std::fabs(x) > vector_turn_limit<T>;
+}
+template <class T>
+bool any_large_turn(std::int64_t n, const T* x) {
   int large = 0;
   for (std::int64_t i = 0; i < n; ++i) large |= is_large_turn(x[i]);
   return large != 0;
@@ -312,10 +313,14 @@ inline bool any_large_turn(std::int64_t n, const float* x) {
 /// For formulas that are templates over the functions of a backend; they take exp of arguments <= 0 alone,
 /// sin and cos up to vector_turn_limit.
 struct VectorMath {
-  static float sin(float x) { return vector_sin(x); }
-  static float cos(float x) { return vector_cos(x); }
-  static double sin(double x) { return std::sin(x); }
-  static double cos(double x) { return std::cos(x); }
+  template <class T>
+  static T sin(T x) {
+    return vector_sin(x);
+  }
+  template <class T>
+  static T cos(T x) {
+    return vector_cos(x);
+  }
   template <class T>
   static T pow(T x, T y) {
     return vector_pow(x, y);
@@ -336,8 +341,14 @@ struct VectorMath {
 
 /// The same with sin and cos of any argument.
 struct VectorMathOfLargeTurns : VectorMath {
-  static float sin(float x) { return is_large_turn(x) ? std::sin(x) : vector_sin(x); }
-  static float cos(float x) { return is_large_turn(x) ? std::cos(x) : vector_cos(x); }
+  template <class T>
+  static T sin(T x) {
+    return is_large_turn(x) ? std::sin(x) : vector_sin(x);
+  }
+  template <class T>
+  static T cos(T x) {
+    return is_large_turn(x) ? std::cos(x) : vector_cos(x);
+  }
 };
 
 }  // namespace norma

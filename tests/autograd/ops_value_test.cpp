@@ -282,19 +282,24 @@ TEST_CASE("to() converts and passes the gradient back") {
   CHECK(x.to(f32).is_same(x));
 }
 
-TEST_CASE("gradients of sin and cos at arguments of any size") {
+TEST_CASE("sin, cos and their gradients at arguments of any size") {
   std::vector<float> points;
   for (int i = 0; i < 2000; ++i) points.push_back(static_cast<float>(i < 1000 ? i : i * 1000) * 0.37f);
-  const Tensor x = tensor(points, {2, 1000}).set_requires_grad();
-  for (const bool transposed : {false, true}) {
-    for (const bool sine : {true, false}) {
-      const Tensor v = transposed ? x.t() : x;
-      x.zero_grad();
-      (sine ? v.sin() : v.cos()).sum().backward();
-      const std::vector<float> slopes = x.grad().to_vector<float>();
-      for (std::size_t i = 0; i < points.size(); ++i) {
-        const double at = static_cast<double>(points[i]), slope = sine ? std::cos(at) : -std::sin(at);
-        CHECK(std::fabs(static_cast<double>(slopes[i]) - slope) < 2e-7);
+  for (const DType dtype : {f32, f64}) {
+    const double limit = dtype == f32 ? 2e-7 : 3e-16;
+    const Tensor x = tensor(points, {2, 1000}).to(dtype).set_requires_grad();
+    for (const bool transposed : {false, true}) {
+      for (const bool sine : {true, false}) {
+        const Tensor v = transposed ? x.t() : x, y = sine ? v.sin() : v.cos();
+        x.zero_grad();
+        y.sum().backward();
+        const Values values = (transposed ? y.t() : y).detach().to(f64).to_vector<double>();
+        const Values slopes = x.grad().to(f64).to_vector<double>();
+        for (std::size_t i = 0; i < points.size(); ++i) {
+          const double at = static_cast<double>(points[i]);
+          CHECK(std::fabs(values[i] - (sine ? std::sin(at) : std::cos(at))) < limit);
+          CHECK(std::fabs(slopes[i] - (sine ? std::cos(at) : -std::sin(at))) < limit);
+        }
       }
     }
   }

@@ -6,6 +6,7 @@
 
 #include <initializer_list>
 #include <limits>
+#include <numbers>
 #include <string>
 
 namespace norma::tests {
@@ -92,16 +93,37 @@ void check_errors(std::uint64_t count) {
   check(
       "log1p", 1.5, -1, 4, [](double x) { return vector_log1p(x); }, [](Exact x) { return std::log1p(x); });
   check(
-      "softplus", 1.75, -50, 50, [](double x) { return vector_softplus(x); },
+      "softplus", 2, -50, 50, [](double x) { return vector_softplus(x); },
       [](Exact x) { return std::fmax(x, Exact(0)) + std::log1p(std::exp(-std::fabs(x))); });
   check(
       "tanh", 1.5, -3, 3, [](double x) { return vector_tanh(x); }, [](Exact x) { return std::tanh(x); });
+  const auto within = [](double x) { return std::fabs(x) > vector_turn_limit<double> ? 0.0 : x; };
+  const auto exact_within = [=](Exact x) { return static_cast<Exact>(within(static_cast<double>(x))); };
+  for (const double high : {4.0, vector_turn_limit<double>}) {
+    check(
+        "sin", 1, -high, high, [=](double x) { return vector_sin(within(x)); },
+        [=](Exact x) { return std::sin(exact_within(x)); });
+    check(
+        "cos", 1, -high, high, [=](double x) { return vector_cos(within(x)); },
+        [=](Exact x) { return std::cos(exact_within(x)); });
+  }
   check(
       "erf", 1.5, -6, 6, [](double x) { return vector_erf(x); }, [](Exact x) { return std::erf(x); });
 }
 
 TEST_SUITE("kernels vector math") {
   TEST_CASE("f64: errors in units in the last place") { check_errors(100'000); }
+  TEST_CASE("f64: sine and cosine beside the multiples of pi / 2, where all leading digits cancel") {
+    double worst = 0;
+    for (int n = 1; n * 1.5708 < vector_turn_limit<double>; ++n) {
+      const double near = static_cast<double>(n * (std::numbers::pi_v<Exact> / 2));
+      for (const double x : {near, -near, std::nextafter(near, 0), std::nextafter(near, INFINITY)}) {
+        worst = std::max(worst, ulps(vector_sin(x), std::sin(static_cast<Exact>(x))));
+        worst = std::max(worst, ulps(vector_cos(x), std::cos(static_cast<Exact>(x))));
+      }
+    }
+    CHECK(worst <= 1);
+  }
   // A minute: norma_tests --no-skip -tc='f64: errors of many'
   TEST_CASE("f64: errors of many" * doctest::skip()) { check_errors(20'000'000); }
 }

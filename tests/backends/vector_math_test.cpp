@@ -50,7 +50,7 @@ void check_errors(std::uint64_t stride) {
   const auto exp_up_to_40 = [](float x) {
     return x > 40 ? static_cast<float>(std::exp(static_cast<double>(x))) : vector_exp_negative(x);
   };
-  const auto within = [](float x) { return std::fabs(x) > vector_turn_limit ? 0.0f : x; };
+  const auto within = [](float x) { return std::fabs(x) > vector_turn_limit<float> ? 0.0f : x; };
   check(
       "exp", 1.5, [](float x) { return vector_exp(x); }, exp);
   check("exp up to 40", 1.5, exp_up_to_40, exp);
