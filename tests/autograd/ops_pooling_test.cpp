@@ -74,7 +74,7 @@ TEST_CASE("pools of NaN and infinities equal their definitions, also where the w
   constexpr double infinity = std::numeric_limits<double>::infinity();
   for (const DType dtype : {f32, f64})
     for (const double odd : {std::nan(""), infinity, -infinity})
-      for (const std::size_t every : {1, 2, 7})
+      for (const std::size_t every : {1u, 2u, 7u})
         for (const Shape& shape : {Shape{1, 2, 6, 37}, Shape{2, 1, 1, 5}, Shape{1, 1, 2, 2}}) {
           const Tensor x = few_values(shape, dtype, odd, every);
           for (const Size2d kernel : {Size2d(2), Size2d(1, 3)})
