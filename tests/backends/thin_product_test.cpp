@@ -47,20 +47,21 @@ class Case {
     CAPTURE(beta_);
     const auto [m, n, k] = sizes_;
     const Array got = result();
+    const Elements c = elements(got), c_before = elements(c_);
+    const Elements a = elements(a_, a_transposed_), b = elements(b_, b_transposed_);
     for (std::int64_t i = 0; i < m; ++i) {
       for (std::int64_t j = 0; j < n + gap; ++j) {
-        const double found = at(got, i, j), before = at(c_, i, j);
+        const double found = c(i, j), before = c_before(i, j);
         if (j >= n) {
           REQUIRE(found == before);
           continue;
         }
         double sum = 0, size = 0;
         for (std::int64_t p = 0; p < k; ++p) {
-          const double term =
-              (a_transposed_ ? at(a_, p, i) : at(a_, i, p)) * (b_transposed_ ? at(b_, j, p) : at(b_, p, j));
+          const double term = a(i, p) * b(p, j);
           sum += term, size += std::abs(term);
         }
-        const double added = beta_ == 0 ? 0 : beta_ * (row_.defined() ? at(row_, 0, j) : before);
+        const double added = beta_ == 0 ? 0 : beta_ * (row_.defined() ? row_.data<T>()[j] : before);
         REQUIRE(std::abs(found - (alpha_ * sum + added)) <=
                 tolerance * (std::abs(alpha_) * size + std::abs(added)));
       }
@@ -71,8 +72,15 @@ class Case {
   static Array make(std::int64_t rows, std::int64_t columns, std::uint64_t seed) {
     return normal({rows, columns + gap}, sizeof(T) == 4 ? f32 : f64, seed);
   }
-  static double at(const Array& x, std::int64_t i, std::int64_t j) {
-    return static_cast<double>(x.data<T>()[i * x.shape()[1] + j]);
+  /// A matrix in f64; its array is asked only once where it lies.
+  struct Elements {
+    const T* data;
+    std::int64_t row, column;
+    double operator()(std::int64_t i, std::int64_t j) const { return data[i * row + j * column]; }
+  };
+  static Elements elements(const Array& x, bool transposed = false) {
+    const std::int64_t width = x.shape()[1];
+    return {x.data<T>(), transposed ? 1 : width, transposed ? width : 1};
   }
 
   Sizes sizes_;
