@@ -5,7 +5,7 @@ SHELL := /bin/sh
 .SUFFIXES:
 
 # -------------------------------------------------------------------------------------------- packages
-# Library and programs, tests, benchmarks. The list for the thread sanitizer is separate.
+# Library and programs, tests, benchmarks. The list for sanitizers by clang is separate.
 PACKAGES := g++ make libopenblas-openmp-dev zlib1g-dev libcli11-dev nlohmann-json3-dev doctest-dev libbenchmark-dev
 TSAN_PACKAGES := clang libclang-rt-dev libomp-dev libopenblas-serial-dev
 
@@ -33,7 +33,7 @@ endef
 .PHONY: deps deps-tsan
 deps:  ## install the packages that the build and the tests need (apt)
 	$(call install_packages,$(PACKAGES))
-deps-tsan:  ## install what `make SANITIZE=thread test` and `make fuzz` need besides (apt)
+deps-tsan:  ## install what `make SANITIZE=thread test`, `make fuzz` and other sanitizers by clang need besides (apt)
 	$(call install_packages,$(TSAN_PACKAGES))
 
 deps_goals := $(filter deps deps-tsan,$(MAKECMDGOALS))
@@ -81,8 +81,8 @@ ifneq (,$(filter-out address undefined thread leak,$(sanitizers)))
   $(error SANITIZE must be address, undefined, thread, leak, or a list such as address,undefined; got $(SANITIZE))
 endif
 
-# GCC's OpenMP runtime is not instrumented, so races are searched with clang, its runtime and a serial BLAS
-# (two OpenMP runtimes must not meet in one process).
+# GCC's OpenMP runtime is not instrumented, so races are searched with clang and its runtime. With that a sanitizer's
+# build takes a serial BLAS: two OpenMP runtimes must not meet in one process.
 ifeq ($(origin CXX),default)
   CXX := $(if $(filter thread,$(sanitizers)),clang++,g++)
 endif
@@ -98,7 +98,7 @@ LIBRARY := $(BUILD)/lib/libnorma.a
 
 # OpenBLAS: Debian keeps the OpenMP, pthread and serial builds side by side, and -lopenblas may mean any of
 # them. The pthread build would fight our OpenMP threads for the cores.
-blas_kind := $(if $(filter thread,$(sanitizers)),serial,openmp)
+blas_kind := $(if $(and $(sanitizers),$(findstring clang,$(notdir $(CXX)))),serial,openmp)
 multiarch := $(shell uname -m)-linux-gnu
 blas_file := $(wildcard /usr/lib/$(multiarch)/openblas-$(blas_kind)/libopenblas.so)
 BLAS_LIBS ?= $(if $(blas_file),$(blas_file) -Wl$(comma)-rpath$(comma)$(patsubst %/,%,$(dir $(blas_file))),-lopenblas)
@@ -121,7 +121,7 @@ TEST_OPT := -O1
 DOCS_OPT := -O0
 ifneq (,$(sanitizers))
   # Instrumented code draws false warnings from GCC; the plain build is the one that must be free of them.
-  WERROR :=
+  WERROR := $(if $(findstring clang,$(notdir $(CXX))),$(WERROR))
   COMMON += -g1 -fno-omit-frame-pointer -fsanitize=$(subst $(space),$(comma),$(sanitizers))
   COMMON += $(if $(filter undefined,$(sanitizers)),-fno-sanitize-recover=all)
   # Accesses through a null pointer or outside of an object ASan reports itself; UBSan's checks of them took up to half
@@ -133,7 +133,7 @@ endif
 ifneq (,$(debug))
   COMMON += $(if $(sanitizers),,-g)
   KERNEL_OPT := $(if $(sanitizers),-O1,-O0)
-  LIBRARY_OPT := -O0
+  LIBRARY_OPT := $(if $(sanitizers),-O1,-O0)
   TEST_OPT := -O0
 endif
 # The .cu files: by nvcc for the architectures below, with PTX of the newest for those to come, or by $(CXX) with the
@@ -164,7 +164,7 @@ PUBLIC_DEFINES := $(strip $(if $(debug),-DNORMA_DEBUG) $(if $(filter emulate,$(c
 
 # A thread that waits spins only briefly: on idle cores that is as fast, on busy ones several times faster
 # (docs/threads.md).
-run_environment := GOMP_SPINCOUNT=$${GOMP_SPINCOUNT:-1000} $(if $(sanitizers),ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1 \
+run_environment := GOMP_SPINCOUNT=$${GOMP_SPINCOUNT:-1000} $(if $(sanitizers),KMP_BLOCKTIME=$${KMP_BLOCKTIME:-0} LSAN_OPTIONS=suppressions=$(CURDIR)/tests/leaks.supp:print_suppressions=0 ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1 \
   UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1:allocator_may_return_null=1)
 
 # ---------------------------------------------------------------------------------------------- sources

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "core/captured_work.h"
+#include "core/sanitizer.h"
 #include "tests/core/support.h"
 
 using namespace norma;
@@ -79,7 +80,7 @@ TEST_CASE("under a cap the smallest cached block that fits is taken, if it is le
   CHECK(asked() == before + 1);
 }
 
-#ifndef __SANITIZE_ADDRESS__  // which watches each block of the system
+#if !NORMA_ASAN  // which watches each block of the system
 TEST_CASE("large blocks are cut from free memory and joined again") {
   const CleanAllocator clean;
   { const Storage a(10 << 20, cpu), b(12 << 20, cpu); }

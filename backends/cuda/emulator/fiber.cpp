@@ -101,7 +101,7 @@ void* first_frame(char* top, void (*entry)()) {
 }  // namespace
 
 Fiber::Fiber() {
-#if NORMA_ADDRESS_SANITIZER
+#if NORMA_ASAN
   pthread_attr_t attributes;
   void* bottom = nullptr;
   if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
@@ -148,7 +148,7 @@ Fiber::~Fiber() {
 }
 
 void Fiber::switch_to(Fiber& other) {
-#if NORMA_ADDRESS_SANITIZER
+#if NORMA_ASAN
   __sanitizer_start_switch_fiber(&fake_stack_, other.bottom_, other.bytes_);
 #endif
 #if NORMA_THREAD_SANITIZER
@@ -163,7 +163,7 @@ void Fiber::switch_to(Fiber& other) {
 }
 
 void fiber_arrived([[maybe_unused]] Fiber& fiber) {
-#if NORMA_ADDRESS_SANITIZER
+#if NORMA_ASAN
   __sanitizer_finish_switch_fiber(fiber.fake_stack_, nullptr, nullptr);
 #endif
 }

@@ -46,7 +46,7 @@ class Fiber {
 #else
   void* saved_ = nullptr;  // stack pointer
 #endif
-#if NORMA_ADDRESS_SANITIZER
+#if NORMA_ASAN
   void* fake_stack_ = nullptr;
 #endif
 #if NORMA_THREAD_SANITIZER

@@ -3,13 +3,8 @@
 
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__)
-#  define NORMA_ADDRESS_SANITIZER 1
-#elif defined(__has_feature)
-#  if __has_feature(address_sanitizer)
-#    define NORMA_ADDRESS_SANITIZER 1
-#  endif
-#endif
+#include "core/sanitizer.h"
+
 #if defined(__SANITIZE_THREAD__)
 #  define NORMA_THREAD_SANITIZER 1
 #elif defined(__has_feature)
@@ -18,7 +13,7 @@
 #  endif
 #endif
 
-#if NORMA_ADDRESS_SANITIZER
+#if NORMA_ASAN
 #  include <sanitizer/asan_interface.h>
 #  include <sanitizer/common_interface_defs.h>
 #endif
@@ -28,7 +23,7 @@
 
 namespace norma::emulator {
 
-#if NORMA_ADDRESS_SANITIZER
+#if NORMA_ASAN
 inline constexpr bool address_sanitizer = true;
 inline void forbid(const void* address, std::size_t bytes) { __asan_poison_memory_region(address, bytes); }
 inline void allow(const void* address, std::size_t bytes) { __asan_unpoison_memory_region(address, bytes); }
