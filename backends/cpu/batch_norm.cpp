@@ -211,7 +211,7 @@ struct Backward {
         slopes[c].second = static_cast<T>(total[c].dy_x_hat / m);
       }
     }
-    if (walks_columns(shape, mask != nullptr)) {
+    if (are_columns(shape, mask != nullptr)) {
       input_columns(Columns(shape, mask != nullptr), dx, dy, x, mask, slopes);
     } else {
       input_planes(Planes(shape), dx, dy, x, mask, slopes);
@@ -227,7 +227,7 @@ struct Backward {
     const auto combine = [total](const auto& walk, const Sums* parts) {
       walk.for_each_of_channel([=](std::int64_t c, std::int64_t part) { total[c].add(parts[part]); });
     };
-    if (walks_columns(shape, mask != nullptr)) {
+    if (are_columns(shape, mask != nullptr)) {
       const Columns columns(shape, mask != nullptr);
       Scratch<Sums> parts(columns.bands() * columns.width);
       sum_columns(columns, parts.data(), dy, x, mask, slopes);
@@ -250,7 +250,7 @@ void forward(const Channels& shape, T* y, const T* x, const bool* mask, const do
     const double gain = weight == nullptr ? 1 : static_cast<double>(weight[c]);
     lines[c] = {Centre<T>(mean[c]), static_cast<T>(rstd[c] * gain), bias == nullptr ? T(0) : bias[c]};
   }
-  if (walks_columns(shape, mask != nullptr)) {
+  if (are_columns(shape, mask != nullptr)) {
     forward_columns(Columns(shape, mask != nullptr), y, x, mask, lines);
   } else {
     forward_planes(Planes(shape), y, x, mask, lines);

@@ -3,6 +3,7 @@
 // then squares around it); the pieces of a channel are combined in order, in f64. One pass over memory.
 #include "backends/cpu/channels.h"
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/rows.h"
 
 namespace norma {
 
@@ -83,8 +84,28 @@ void combine(const Walk& walk, std::int64_t channels, const Moments* parts, doub
 }
 
 template <class T>
+void of_rows(OneRow, std::int64_t d, double* mean, double* var, const T* x) {
+  const Moments row = moments_of_row(x, d);
+  *mean = row.mean;
+  *var = row.squares / static_cast<double>(d);
+}
+
+template <class T>
+void of_rows(ShortRows rows, std::int64_t d, double* mean, double* var, const T* x) {
+  const ShortMoments moments = moments_of(rows, x, d);
+  for (int k = 0; k < rows.count; ++k) {
+    mean[k] = moments.mean[k];
+    var[k] = moments.squares[k] / static_cast<double>(d);
+  }
+}
+
+template <class T>
 void statistics(const Channels& shape, double* mean, double* var, const T* x, const bool* mask) {
-  if (walks_columns(shape, mask != nullptr)) {
+  if (shape.n == 1 && ShortRows::fit(shape.inner) && mask == nullptr) {  // channels are rows
+    for_rows({shape.channels, shape.inner}, [=, d = shape.inner](std::int64_t r, auto rows) {
+      of_rows(rows, d, mean + r, var + r, x + r * d);
+    });
+  } else if (are_columns(shape, mask != nullptr)) {
     const Columns columns(shape, mask != nullptr);
     Scratch<Moments> parts(columns.bands() * columns.width);
     of_columns(columns, parts.data(), x, mask);

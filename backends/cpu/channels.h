@@ -24,6 +24,11 @@ struct Sums {
   }
 };
 
+/// Whether the columns are walked. Few samples do not pay what there is to note for each column.
+inline bool are_columns(const Channels& x, bool masked) {
+  return walks_columns(x, masked) && (x.inner == 1 || x.inner < 4 * x.n);
+}
+
 /// The planes of x, cut into pieces [begin, end) of at most `size` elements.
 struct Planes {
   static constexpr std::int64_t size = 16384;  // two passes over a piece find it in the cache
