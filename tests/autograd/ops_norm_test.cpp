@@ -222,6 +222,44 @@ TEST_CASE("an added residual: the sum, its norm, and gradients through either or
   CHECK_THROWS_MESSAGE_HAS(grad({y}, {a}, {d_norm}), "changed in place");
 }
 
+TEST_CASE("var over any axes, by kernels and by definitions: values, first and second derivatives") {
+  Generator generator(7);
+  const Tensor spread = randn({3, 4, 2, 5}, f64, cpu, &generator), far = spread + 1e4;
+  for (const Tensor& values : {spread, far, spread.transpose(0, 3)}) {
+    for (const Axes& axes :
+         std::initializer_list<Axes>{{}, {0}, {-1}, {1}, {0, 1}, {0, 3}, {2, 3}, {1, 3}, {0, 1, 2}}) {
+      for (const bool unbiased : {false, true}) {
+        const auto derivatives = [&] {
+          const Tensor x = values.detach().set_requires_grad();
+          const Tensor y = x.var(axes, unbiased);
+          const Tensor dx = grad({y.square().sum()}, {x}, {}, {.create_graph = true})[0];
+          return std::array{y.detach(), dx.detach(), grad({dx.square().sum()}, {x})[0]};
+        };
+        const auto found = derivatives();
+        const DefinitionsOnly definitions;
+        const auto wanted = derivatives();
+        for (std::size_t i = 0; i < 3; ++i) {
+          // A mean of 1e4 is rounded by 1e-12.
+          const double largest = wanted[i].abs().max().item();
+          check_close(found[i], wanted[i].to_vector<double>(), 1e-11 * std::max(1.0, largest));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("R18 var and its gradient in f32 at a mean of 1e4") {
+  Generator generator(8);
+  const Tensor x = (randn({50, 300}, f32, cpu, &generator) * 0.1 + 1e4).detach().set_requires_grad();
+  const Tensor exact = x.detach().to(f64).set_requires_grad();
+  for (const Axes& axes : std::initializer_list<Axes>{{}, {0}, {1}}) {
+    const Tensor y = x.var(axes), want = exact.var(axes);
+    check_close(y, want.to_vector<double>(), 1e-6);
+    const Tensor dx = grad({want.sum()}, {exact})[0];
+    check_close(grad({y.sum()}, {x})[0], dx.to_vector<double>(), 1e-6 * dx.abs().max().item());
+  }
+}
+
 TEST_CASE("R35 biased and unbiased variance of 2 and 3 values") {
   const Tensor two = tensor({1, 3}, f64), three = tensor({1, 2, 6}, f64), four = tensor({1, 2, 3, 4}, f64);
   CHECK(two.var().item() == 2);
